@@ -130,12 +130,13 @@ class Router(Protocol):
     """The port through which reconcilers change the gateway. :class:`gateway.router.EnvoyRouter` implements it."""
 
     def preload(self, routes: tuple[EndpointRoute, ...]) -> None:
-        """Set the state before any Envoy may connect, as a control plane that restarts must: an empty first
-        answer would make Envoy drop what it serves."""
+        """Set the state before any Envoy may connect.
+
+        A control plane that restarts must: an empty first answer would make Envoy drop what it serves.
+        """
 
     async def apply(self, route: EndpointRoute) -> None:
-        """Make ``route`` effective, make-before-break, and return once every connected Envoy has acknowledged
-        each step.
+        """Make ``route`` effective, make-before-break, and return once every connected Envoy has acknowledged it.
 
         The difference to what was applied before decides the order (clusters before the routes that name them,
         routes before the clusters they no longer name). Safe to call again after an error, and concurrently
