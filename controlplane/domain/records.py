@@ -69,6 +69,8 @@ class DeploymentRecord:
     updated: datetime
     deleting: bool = False
     ready_instances: int = 0
+    fallback: InstanceTemplate | None = None
+    """The template of the latest generation that was reported SUCCEEDED: what runs on while an update cannot."""
 
 
 @dataclass(frozen=True, slots=True)
