@@ -93,7 +93,7 @@ class PlannedDeployment(RuleBasedStateMachine):
         assert sum(v.ready for v in self.views.values()) == self.wanted.count
         self.views, self.routed, self.made, self.wanted = views, routed, made, before
 
-    def step(self, attempts: Attempts):  # noqa: ANN201
+    def step(self, attempts: Attempts):
         views = list(self.views.values())
         plan = plan_deployment(self.wanted, views, self.routed, attempts, self.now)
         by_id = {v.id: v for v in views}
