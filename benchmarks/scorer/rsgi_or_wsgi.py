@@ -1,9 +1,9 @@
 """Which of granian's interfaces carries a blocking ``run`` at the least cost?
 
-The scorer's hot path is one JSON body in, one blocking Python call, one JSON body out. granian can hand the request
-to Python in several ways; this script serves the same ``run`` through each, in the same round, on one core, with the
-load generator (``wrk``) on another, and prints requests per second and CPU microseconds per request of the server
-process. CPU per request is the figure to trust on a noisy machine.
+The scorer's hot path is one JSON body in, one blocking Python call, one JSON body out. granian can hand the
+request to Python in several ways; this script serves the same ``run`` through each, in the same round, on one
+core, with the load generator (``wrk``) on another, and prints requests per second and CPU microseconds per
+request of the server process. CPU per request is the figure to trust on a noisy machine.
 
     python benchmarks/scorer/rsgi_or_wsgi.py [--rounds 3] [--seconds 3] [--connections 16]
 """
@@ -180,16 +180,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def bridge(path: str) -> None:
-    """Nothing: kept so that ``wrk`` (TCP only) is not needed."""
-
-
 def load(path: str, seconds: float, connections: int) -> int:
-    """Keep ``connections`` busy on a Unix socket for ``seconds``; returns responses seen. Runs in its own process."""
+    """Keep ``connections`` busy on a Unix socket for ``seconds``; returns the number of answers."""
     import selectors  # noqa: PLC0415
 
     request = (
-        f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
+        f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(BODY)}\r\n\r\n{BODY}"
     ).encode()
     selector = selectors.DefaultSelector()
     for _ in range(connections):

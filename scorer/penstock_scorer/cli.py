@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_scorer import __version__
 from penstock_scorer.errors import ScorerError
@@ -14,9 +14,16 @@ from penstock_scorer.settings import resolve
 from penstock_scorer.supervision.failure import report
 from penstock_scorer.supervision.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; returns the exit code (0: drained, 1: wrong settings, 3: the script cannot be served)."""
+    """Serve until told to stop.
+
+    Returns:
+        0: drained; 1: wrong settings, address in use; 3: the script cannot be served.
+    """
     flags = vars(_parser().parse_args(arguments))
     failure_file = os.environ.get("PENSTOCK_FAILURE_FILE")
     try:

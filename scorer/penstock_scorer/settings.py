@@ -1,7 +1,7 @@
 """Every setting, its source and its default. The only file that reads the environment.
 
-A flag wins over an environment variable, which wins over the configuration file (JSON with the variables' names as
-keys). Flags are those of ``azmlinfsrv``, and Penstock's own.
+A flag wins over an environment variable, which wins over the configuration file (JSON with the variables'
+names as keys). Flags are those of ``azmlinfsrv``, and Penstock's own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import ipaddress
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock_scorer import __version__
 from penstock_scorer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Names that a configuration file may use beside the variables' own.
 _FILE_NAMES = {
@@ -238,7 +240,7 @@ def _server_version(given: Mapping[str, str]) -> str | None:
 
 
 def _absolute(path: Any, base: Path) -> Path | None:
-    return Path(os.path.abspath(base / os.path.expanduser(str(path)))) if path else None
+    return Path(os.path.normpath(base / Path(str(path)).expanduser())) if path else None
 
 
 def _list(text: Any) -> tuple[str, ...]:

@@ -1,18 +1,20 @@
 """The policy in force: read from a file that may change, vanish or break at any time.
 
-The file is looked at by the first request after ``interval`` has passed, not by a timer: one ``stat`` (about 2 us)
-per 200 ms is nothing, an idle scorer does no work, and a request never meets a policy older than that.
+The file is looked at by the first request after ``interval`` has passed, not by a timer: one ``stat`` (about
+2 us) per 200 ms is nothing, an idle scorer does no work, and a request never meets a policy older than that.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_scorer.auth.policy import KeyPolicy, PolicyError, bearer, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _log = logging.getLogger("penstock_scorer.auth")
 
@@ -20,13 +22,14 @@ _log = logging.getLogger("penstock_scorer.auth")
 class Guard:
     """Says who is calling.
 
-    Until the file has been read once nobody gets in. Once it has, what was read stays in force while the file is
-    away or broken (logged once), because a control plane that is down must not stop what serves.
+    Until the file has been read once nobody gets in. Once it has, what was read stays in force while the file
+    is away or broken (logged once), because a control plane that is down must not stop what serves.
 
     Args:
         path: The policy file (see :mod:`penstock_scorer.auth.policy`).
         clock: Seconds, monotonic.
-        interval: Seconds between two looks at the file; a revoked key works at most this long after the rename.
+        interval: Seconds between two looks at the file; a revoked key works at most this long after the
+        rename.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Guard:
 
     def _refresh(self) -> None:
         try:
-            found = os.stat(self._path)
+            found = self._path.stat()
             identity = (found.st_ino, found.st_mtime_ns, found.st_size)
             if identity == self._seen:
                 return

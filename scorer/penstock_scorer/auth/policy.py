@@ -1,6 +1,7 @@
 """The authentication policy: its format, and who a credential belongs to. Pure functions, no files, no clock.
 
-The control plane writes the policy as one JSON object (atomically: a temporary file in the same folder, then rename)::
+The control plane writes the policy as one JSON object (atomically: a temporary file in the same folder, then
+rename)::
 
     {
       "version": 1,
@@ -9,9 +10,10 @@ The control plane writes the policy as one JSON object (atomically: a temporary 
       "keys": [{"name": "primary", "digest": "<hex of SHA-256(salt bytes + key in UTF-8)>"}, ...]
     }
 
-``version`` is 1. ``mode`` is ``key``; a mode this scorer does not know is refused whole, so that an older scorer fails
-closed instead of guessing. ``keys`` may be empty: then nobody gets in. Unknown fields are ignored, so that fields can
-be added. No key is ever in the file, only salted digests; keys are random, so one round of SHA-256 is enough.
+``version`` is 1. ``mode`` is ``key``; a mode this scorer does not know is refused whole, so that an older
+scorer fails closed instead of guessing. ``keys`` may be empty: then nobody gets in. Unknown fields are
+ignored, so that fields can be added. No key is ever in the file, only salted digests; keys are random, so one
+round of SHA-256 is enough.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION = 1
 MIN_SALT_BYTES = 16
@@ -41,7 +45,7 @@ class KeyPolicy:
     """Pairs (client name, digest)."""
 
     def verify(self, credential: str) -> str | None:
-        """The name of the key ``credential`` is, or None. Takes the same time whichever key matches, or none."""
+        """The name of the key ``credential`` is, or None; in the same time whichever key matches."""
         digest = digest_key(self.salt, credential)
         found = None
         for name, expected in self.keys:
@@ -87,7 +91,7 @@ def parse(text: str | bytes) -> KeyPolicy:
 
 
 def bearer(header: str | None) -> str | None:
-    """The credential of an ``Authorization: Bearer ...`` header; None when it is missing or of another scheme."""
+    """The credential of an ``Authorization: Bearer ...`` header; None without one."""
     if header is None:
         return None
     scheme, _, credential = header.partition(" ")

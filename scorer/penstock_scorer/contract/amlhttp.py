@@ -1,22 +1,26 @@
 """``AMLRequest`` and ``AMLResponse``: the HTTP request and answer a ``@rawhttp`` script handles itself.
 
-They have Werkzeug's semantics because such scripts were written against them, so Werkzeug is needed: the extra
-``penstock-scorer[rawhttp]``. Nothing else of the scorer imports this module before a script asks for it.
+They have Werkzeug's semantics because such scripts were written against them, so Werkzeug is needed: the
+extra ``penstock-scorer[rawhttp]``. Nothing else of the scorer imports this module before a script asks for
+it.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 try:
     from werkzeug.wrappers import Request, Response
 except ImportError as error:
     raise ImportError(
-        "@rawhttp, AMLRequest and AMLResponse need Werkzeug: install penstock-scorer[rawhttp] (or werkzeug>=2.3)."
+        "@rawhttp, AMLRequest and AMLResponse need Werkzeug: "
+        "install penstock-scorer[rawhttp] (or werkzeug>=2.3)."
     ) from error
 
 FAILED_HEADER = "x-ms-run-function-failed"

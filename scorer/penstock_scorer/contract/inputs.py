@@ -1,8 +1,8 @@
 """From a request to the arguments of ``run``.
 
-Three modes, chosen once by :mod:`penstock_scorer.contract.signature`: the body as text, the body as a JSON object
-whose keys are parameters (``@input_schema``), or the request itself (``@rawhttp``). The messages are the ones clients
-of azureml-inference-server-http 1.5.1 already see.
+Three modes, chosen once by :mod:`penstock_scorer.contract.signature`: the body as text, the body as a JSON
+object whose keys are parameters (``@input_schema``), or the request itself (``@rawhttp``). The messages are
+the ones clients of azureml-inference-server-http 1.5.1 already see.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def parse_object(
 
 
 def parse_query(query: str) -> dict[str, Any]:
-    """Query parameters as an object: each value parsed as JSON where possible, repeated keys become a list."""
+    """Query parameters as an object: values parsed as JSON where possible, repeated keys become a list."""
     values: dict[str, list[Any]] = {}
     for key, text in parse_qsl(query, keep_blank_values=True, errors="replace"):
         try:

@@ -1,7 +1,8 @@
 """The service's own description: ``/swagger.json`` in versions 2.0, 3.0.3 and 3.1.0.
 
-A ``swagger.json``, ``swagger2.json``, ``swagger3.json`` or ``swagger3.1.json`` beside the script wins for its version.
-Otherwise the document is generated, with the schemas of ``@input_schema`` and ``@output_schema`` where they are.
+A ``swagger.json``, ``swagger2.json``, ``swagger3.json`` or ``swagger3.1.json`` beside the script wins for its
+version. Otherwise the document is generated, with the schemas of ``@input_schema`` and ``@output_schema``
+where they are.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _ALIASES = {"2": ("2", "2.0"), "3": ("3", "3.0"), "3.1": ("3.1",)}
 _UNDECORATED = {"type": "object", "example": {}}
@@ -90,7 +93,7 @@ def _schemas(run: Callable[..., Any], version: str) -> tuple[Any, Any] | None:
 
 
 def _without_renamed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the function's own name of a parameter whose schema has another (see the signature module)."""
+    """Leave out the function's own name of a parameter whose schema has another."""
     properties = schema.get("properties", {})
     bare = [name for name, value in properties.items() if not value]
     if len(properties) == 2 and len(bare) == 1:  # noqa: PLR2004 - the schema's name and the function's
@@ -103,7 +106,7 @@ def _without_renamed(schema: dict[str, Any]) -> dict[str, Any]:
 def _operations(
     error: dict[str, Any], texts: Callable[[str, Any], dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The three operations, with what both dialects say alike; ``texts`` writes a 200 answer in the dialect."""
+    """What both dialects say alike; ``texts`` writes a 200 answer in the dialect."""
     default = {"description": "The request could not be answered.", **error}
     return {
         "health": {

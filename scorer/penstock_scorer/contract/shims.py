@@ -1,8 +1,8 @@
 """Imports users' scripts make of packages that need not be installed here.
 
-A finder at the *end* of ``sys.meta_path`` answers only for what nothing else could import, so a real package always
-wins. Two kinds of names: modules we stand in for (``azureml.core.model``), and modules that moved (old scikit-learn
-pickles name ``sklearn.linear_model.ridge``).
+A finder at the *end* of ``sys.meta_path`` answers only for what nothing else could import, so a real package
+always wins. Two kinds of names: modules we stand in for (``azureml.core.model``), and modules that moved (old
+scikit-learn pickles name ``sklearn.linear_model.ridge``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 _MOVED = {
     "sklearn.externals.joblib": "joblib",
@@ -52,8 +54,8 @@ class Model:
 
     @staticmethod
     def get_model_path(model_name: str, version: int | str | None = None, _workspace: Any = None) -> str:
-        """The path of a model: ``azureml-models/NAME/VERSION/`` (its only entry, the highest version by default)
-        below ``AZUREML_MODEL_DIR`` or the working directory, else ``./NAME``.
+        """The path of a model: ``azureml-models/NAME/VERSION/`` (its only entry, the highest version by
+        default) below ``AZUREML_MODEL_DIR`` or the working directory, else ``./NAME``.
 
         Raises:
             FileNotFoundError: there is no such model.
@@ -75,7 +77,7 @@ class Model:
 class AMLLogFormatter(logging.Formatter):
     """The formatter that users' ``logging.json`` files name; times in UTC."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(
         self,

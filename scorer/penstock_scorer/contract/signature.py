@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.contract.inputs import InputMode, Parameter
 from penstock_scorer.errors import BadSignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEADERS_PARAMETER = "request_headers"
 

@@ -9,7 +9,7 @@ _OURS = str(Path(__file__).resolve().parent.parent)
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback of ``error``, its causes included, less the scorer's and the import machinery's frames."""
+    """The traceback of ``error`` and its causes, less the scorer's and the import machinery's frames."""
     formatted = traceback.TracebackException.from_exception(error)
     _trim(formatted, set())
     return "".join(formatted.format()).rstrip()

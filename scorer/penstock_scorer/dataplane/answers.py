@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from penstock_scorer.dataplane.job import Headers
+if TYPE_CHECKING:
+    from penstock_scorer.dataplane.job import Headers
 
 FAILED = "x-ms-run-function-failed"
 CONTENT_JSON = ("content-type", "application/json")

@@ -1,13 +1,13 @@
 """Where the script's blocking code runs: a few slots, one bounded queue before them, and a watchman.
 
-A *slot* is a thread that runs one job at a time. The first slot is the thread that called ``init`` (the process' main
-thread), because scripts hold on to things that belong to a thread: SQLite connections, TensorFlow graphs, CUDA
-contexts. Slots never wait for the transport and the transport never waits for a slot, so health is answered while the
-script computes.
+A *slot* is a thread that runs one job at a time. The first slot is the thread that called ``init`` (the
+process' main thread), because scripts hold on to things that belong to a thread: SQLite connections,
+TensorFlow graphs, CUDA contexts. Slots never wait for the transport and the transport never waits for a slot,
+so health is answered while the script computes.
 
-The watchman gives up jobs that waited longer than they may, and interrupts those that run too long. All jobs may wait
-the same time and run the same time, so it need not be woken for a new one: sleeping until the oldest is due, and never
-longer than the shorter of the two limits, misses none.
+The watchman gives up jobs that waited longer than they may, and interrupts those that run too long. All jobs
+may wait the same time and run the same time, so it need not be woken for a new one: sleeping until the oldest
+is due, and never longer than the shorter of the two limits, misses none.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import ctypes
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from penstock_scorer.dataplane.job import Job
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.dataplane.job import Job
 
 _LONGEST_SLEEP_S = 3600.0
 
@@ -84,7 +87,8 @@ class Executor:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._slots = [_Slot() for _ in range(limits.slots)]
         self._submitted = 0
-        # One cell for each slot and one for the watchman: every cell has a single writer, so no count is lost.
+        # One cell for each slot and one for the watchman: every cell has a single writer, so no count is
+        # lost.
         self._finished = [0] * (limits.slots + 1)
         self._order: deque[Job] = deque()
         self._order_lock = threading.Lock()

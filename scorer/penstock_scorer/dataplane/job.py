@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Headers = list[tuple[str, str]]
 
@@ -15,15 +17,15 @@ class Exchange(Protocol):
         """Send a whole answer. Does nothing when the client has left."""
 
     def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        """Start an answer of unknown length; returns a function that sends a chunk and says whether to go on."""
+        """Start an answer of unknown length; the result sends a chunk and says whether to go on."""
 
 
 class Job:
     """One request whose body has arrived.
 
-    Exactly one thread may start it (:meth:`start`), and exactly one may answer it (:meth:`take_answer`): a slot that
-    runs it, or the watchman when it waited or ran too long. Both rest on ``list.pop`` being atomic, which costs a
-    tenth of a lock.
+    Exactly one thread may start it (:meth:`start`), and exactly one may answer it (:meth:`take_answer`): a
+    slot that runs it, or the watchman when it waited or ran too long. Both rest on ``list.pop`` being atomic,
+    which costs a tenth of a lock.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class Job:
     def __init__(
         self,
         exchange: Exchange,
+        *,
         method: str,
         path: str,
         query: str,

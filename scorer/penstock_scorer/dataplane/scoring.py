@@ -1,7 +1,7 @@
 """The dataplane: admit a request, run the script on it, answer.
 
-It knows no transport: a request is a :class:`~penstock_scorer.dataplane.job.Job` whose exchange sends the answer. HTTP
-uses it today, gRPC and the Open Inference Protocol will.
+It knows no transport: a request is a :class:`~penstock_scorer.dataplane.job.Job` whose exchange sends the
+answer. HTTP uses it today, gRPC and the Open Inference Protocol will.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.contract.inputs import BadInputError, InputMode, parse_object, parse_text
@@ -17,11 +16,13 @@ from penstock_scorer.contract.results import NotSerializableError, to_json
 from penstock_scorer.contract.tracebacks import user_traceback
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.executor import Executor, Handlers, Limits, ScoringTimeoutError
-from penstock_scorer.dataplane.job import Headers, Job
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from penstock_scorer.contract.signature import RunSignature
+    from penstock_scorer.dataplane.job import Headers, Job
 
 _log = logging.getLogger("penstock_scorer")
 _RETRY_AFTER_S = "1"
@@ -34,8 +35,8 @@ class Scoring:
         signature: The script's ``run``.
         limits: How many at once, how long.
         lanes: One metrics lane for the transport's thread, one for the watchman, one for each slot.
-        leave: Called when this process should be replaced: ``run`` called ``sys.exit``, or cannot be interrupted.
-        clock: Seconds, monotonic, the one of ``Job.received``.
+        leave: Called when this process should be replaced: ``run`` called ``sys.exit``, or cannot be
+        interrupted. clock: Seconds, monotonic, the one of ``Job.received``.
     """
 
     def __init__(
@@ -75,21 +76,21 @@ class Scoring:
         started = self._clock()
         lane.observe(Histogram.QUEUE, started - job.received)
         try:
-            self._score(job, lane, started)
+            self._score(job, lane)
         except ScoringTimeoutError:
             _log.error("Encountered Exception: %s", traceback.format_exc())
             self._timed_out(job, lane)
         except SystemExit as error:
             self._answer(job, lane, 500, answers.headers(failed=True, tail=job.tail), answers.SCRIPT_FAILED)
             self._leave(f"run() ended its process with sys.exit({error.code!r})")
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the slot must outlive whatever happens in it
             _log.exception("A fault in the scorer")
             lane.failed(ErrorKind.INTERNAL)
             self._answer(job, lane, 500, answers.headers(tail=job.tail), answers.INTERNAL)
         finally:
             lane.closed()
 
-    def _score(self, job: Job, lane: Lane, started: float) -> None:
+    def _score(self, job: Job, lane: Lane) -> None:
         try:
             arguments = self._arguments(job)
         except BadInputError as error:
@@ -101,7 +102,7 @@ class Scoring:
             result = self._call(**arguments)
         except ScoringTimeoutError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
             _log.error("run() failed, request %s\n%s", _request_id(job), user_traceback(error))
             lane.failed(ErrorKind.SCRIPT)
             self._answer(job, lane, 500, answers.headers(failed=True, tail=job.tail), answers.SCRIPT_FAILED)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penstock_scorer.dataplane.job import Headers
+if TYPE_CHECKING:
+    from penstock_scorer.dataplane.job import Headers
 
 METHODS = "GET, POST"
 

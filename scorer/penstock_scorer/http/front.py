@@ -1,32 +1,38 @@
 """The routes.
 
-Everything here runs on the transport's one Python thread, so it must never block: it checks the credential, makes the
-ids, and hands ``/score`` to the dataplane once the body has arrived. What the dataplane would have to wait for (health,
-metrics, refusals) is answered at once.
+Everything here runs on the transport's one Python thread, so it must never block: it checks the credential,
+makes the ids, and hands ``/score`` to the dataplane once the body has arrived. What the dataplane would have
+to wait for (health, metrics, refusals) is answered at once.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
-from penstock_scorer.auth.guard import Guard
 from penstock_scorer.contract.openapi import OpenApi, UnknownVersionError
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.job import Headers, Job
-from penstock_scorer.dataplane.scoring import Scoring
-from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.ids import IdTooLongError, response_headers
 from penstock_scorer.telemetry import exposition
 from penstock_scorer.telemetry.metrics import ErrorKind, Lane, Metrics
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.auth.guard import Guard
+    from penstock_scorer.dataplane.scoring import Scoring
+    from penstock_scorer.http.cors import Cors
+
 _log = logging.getLogger("penstock_scorer.http")
 _TEXT = ("content-type", "text/html; charset=utf-8")
-_UNAUTHORIZED = b'{"error": {"code": "Unauthorized", "message": "A valid credential is required: Authorization: Bearer KEY."}}'
+_UNAUTHORIZED = (
+    b'{"error": {"code": "Unauthorized", '
+    b'"message": "A valid credential is required: Authorization: Bearer KEY."}}'
+)
 
 
 class Incoming(Protocol):
@@ -94,7 +100,7 @@ class Front:
         """Answer one request. Never raises."""
         try:
             self._route(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("A fault in the scorer")
             self._lane.failed(ErrorKind.INTERNAL)
             request.respond(500, answers.JSON_HEADERS, answers.error(answers.INTERNAL))
@@ -144,8 +150,8 @@ class Front:
         budget = header("x-envoy-expected-rq-timeout-ms")
         deadline = received + int(budget) / 1000 if budget is not None and budget.isdecimal() else None
         job = Job(
-            request, method, request.path, request.query, header("content-type", ""), request.headers, tail, received,
-            deadline,
+            request, method, request.path, request.query, header("content-type", ""), request.headers, tail,
+            received, deadline,
         )  # fmt: skip
         request.read(partial(self._arrived, job))
 

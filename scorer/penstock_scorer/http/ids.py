@@ -6,9 +6,10 @@ The script cannot override them: they end every answer. Rules as of azureml-infe
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penstock_scorer.dataplane.job import Headers
+if TYPE_CHECKING:
+    from penstock_scorer.dataplane.job import Headers
 
 LIMIT = 100
 """Characters an id may have."""

@@ -1,25 +1,27 @@
 """granian's HTTP worker, without an event loop. The only file that touches granian.
 
-granian's own RSGI interface schedules a coroutine on an asyncio loop for every request; for a blocking ``run`` that
-costs more than HTTP itself (docs/decisions/scorer-rsgi-or-wsgi.md). Its worker only asks two things of Python: a
-``CallbackScheduler`` that is told of each request, and an object that stands for the loop and is told when a body has
-arrived. Both are answered here by plain calls on granian's one Python thread.
+granian's own RSGI interface schedules a coroutine on an asyncio loop for every request; for a blocking
+``run`` that costs more than HTTP itself (docs/decisions/scorer-rsgi-or-wsgi.md). Its worker only asks two
+things of Python: a ``CallbackScheduler`` that is told of each request, and an object that stands for the loop
+and is told when a body has arrived. Both are answered here by plain calls on granian's one Python thread.
 
-These are granian's internals, hence the pin to one minor version in pyproject.toml and the tests that run the real
-server on every interpreter.
+These are granian's internals, hence the pin to one minor version in pyproject.toml and the tests that run the
+real server on every interpreter.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
 from granian.http import HTTP1Settings, HTTP2Settings
 
-from penstock_scorer.dataplane.job import Headers
+
+if TYPE_CHECKING:
+    from penstock_scorer.dataplane.job import Headers
+    from collections.abc import Callable
 
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
@@ -58,7 +60,7 @@ class Request:
                 # granian sends at the call and returns an awaitable that says how it went: done, or raising.
                 for _ in transport.send_bytes(chunk):
                     pass
-            except Exception:  # noqa: BLE001 - granian's errors share no base; each means that the client has left
+            except Exception:  # noqa: BLE001 - whatever granian raises, the client has left
                 return False
             return True
 
@@ -109,7 +111,7 @@ class _Scheduler(CallbackScheduler):  # type: ignore[misc]
         def schedule(watcher: Any) -> None:
             try:
                 handle(Request(watcher.scope, watcher.proto))
-            except BaseException:  # noqa: BLE001 - granian would go on with the error set; nothing may leave here
+            except BaseException:  # noqa: BLE001 - granian would go on with the error set
                 _log.exception("A fault in the scorer")
 
         self._schedule_fn = schedule

@@ -10,10 +10,14 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_scorer.contract.tracebacks import user_traceback
-from penstock_scorer.errors import ScorerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penstock_scorer.errors import ScorerError
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Listening sockets, made once by the supervisor and shared by its workers.
 
-One accept queue for all workers, not one each (``SO_REUSEPORT``): a worker that dies takes no waiting connection with
-it, and a port that is in use is an error. A socket is bound early, so that the error comes early, and listens only once
-every worker is ready, so that nothing can connect before.
+One accept queue for all workers, not one each (``SO_REUSEPORT``): a worker that dies takes no waiting
+connection with it, and a port that is in use is an error. A socket is bound early, so that the error comes
+early, and listens only once every worker is ready, so that nothing can connect before.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import contextlib
 import os
 import socket
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_scorer.errors import AddressInUseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAX_PATH_BYTES = 107
 

@@ -1,7 +1,9 @@
-"""The supervisor: binds, forks the workers, lets them go when all are ready, replaces those that die, and drains.
+"""The supervisor: binds, forks the workers, lets them go when all are ready, replaces those that die, and
+drains.
 
-It runs no code of the user's (unless ``WORKER_PRELOAD`` asks for it) and no thread, so that it can fork at any time and
-nothing the script does reaches it. Workers are forked, not spawned: the imports are paid once and their memory shared.
+It runs no code of the user's (unless ``WORKER_PRELOAD`` asks for it) and no thread, so that it can fork at
+any time and nothing the script does reaches it. Workers are forked, not spawned: the imports are paid once
+and their memory shared.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from penstock_scorer.contract.script import Script
 from penstock_scorer.errors import AddressInUseError, WorkerDiedError
-from penstock_scorer.settings import Settings
 from penstock_scorer.supervision import worker as worker_process
 from penstock_scorer.supervision.failure import Failure, publish
 from penstock_scorer.supervision.sockets import bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
 from penstock_scorer.telemetry.metrics import Metrics
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock_scorer.settings import Settings
+    from penstock_scorer.contract.script import Script
 
 BOOT_FAILED = 3
 """Exit code when the script cannot be served."""
@@ -198,9 +203,8 @@ class Supervisor:
             others_ready = any(other.ready for other in self._workers.values())
             if not self._serving or (self._boot_failures >= _MAX_BOOT_FAILURES and not others_ready):
                 return failure
-            self._say(
-                f"A replacement for worker {worker.index} failed: {failure.message}\n{failure.traceback}".rstrip()
-            )
+            problem = f"{failure.message}\n{failure.traceback}".rstrip()
+            self._say(f"A replacement for worker {worker.index} failed: {problem}")
             backoff = min(_MAX_BACKOFF_S, 0.5 * 2**self._boot_failures)
             self._replace_at[worker.index] = time.monotonic() + backoff
         return None

@@ -1,11 +1,11 @@
 """One worker process: load the script, wait for the word to go, serve, drain.
 
-The process' main thread calls ``init`` and becomes the first slot, so ``init`` and ``run`` share a thread. A second
-thread listens to the supervisor; a signal reaches it through a wake-up descriptor, so that draining begins at once even
-while the script computes in native code.
+The process' main thread calls ``init`` and becomes the first slot, so ``init`` and ``run`` share a thread. A
+second thread listens to the supervisor; a signal reaches it through a wake-up descriptor, so that draining
+begins at once even while the script computes in native code.
 
-Words on the wire, one byte each way: the worker says ``R`` (ready) or sends a failure as JSON; the supervisor says
-``G`` (go) and ``D`` (drain). A closed wire means that the supervisor is gone: so is the worker, at once.
+Words on the wire, one byte each way: the worker says ``R`` (ready) or sends a failure as JSON; the supervisor
+says ``G`` (go) and ``D`` (drain). A closed wire means that the supervisor is gone: so is the worker, at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from penstock_scorer.auth.guard import Guard
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
@@ -32,10 +32,14 @@ from penstock_scorer.errors import ScorerError
 from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.front import Front
 from penstock_scorer.http.listener import Listener
-from penstock_scorer.settings import Settings
 from penstock_scorer.supervision.failure import Failure
 from penstock_scorer.telemetry.logs import configure
-from penstock_scorer.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.settings import Settings
+    from penstock_scorer.telemetry.metrics import Metrics
 
 READY, GO, DRAIN = b"R", b"G", b"D"
 LEFT = 70
@@ -43,7 +47,7 @@ LEFT = 70
 EXTRA_LANES = 2
 """Metrics lanes beside the slots': the transport's thread and the watchman."""
 _LINGER_S = 0.05
-"""Between announcing the end (``connection: close``) and closing: connections already queued are still answered."""
+"""From announcing the end (``connection: close``) to closing: queued connections are still answered."""
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("penstock_scorer")
@@ -89,7 +93,7 @@ def work(place: Place) -> None:
         code = _Worker(place).run()
     except ScorerError as error:
         place.wire.sendall(Failure.of(error).dumps().encode())
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the process ends here, and says why
         _log.exception("The worker failed")
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -123,7 +127,8 @@ class _Worker:
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
         scoring.executor.start()
-        # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to work.
+        # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to
+        # work.
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         control = threading.Thread(
             target=self._control, args=(listeners, front, scoring), name="scorer-control", daemon=True

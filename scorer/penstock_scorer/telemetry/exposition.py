@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_scorer import __version__
 from penstock_scorer.telemetry.metrics import BUCKETS, Histogram, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HISTOGRAMS = {

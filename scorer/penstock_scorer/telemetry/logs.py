@@ -1,7 +1,8 @@
 """Logs: the script's ``print`` and ``logging`` as they come, ours beside them on stderr.
 
-The scorer configures its own logger only. The root logger belongs to the script, so whatever it configures is shown
-once; a ``logging.json`` beside the script (or in the application root) overrides everything, as it always has.
+The scorer configures its own logger only. The root logger belongs to the script, so whatever it configures is
+shown once; a ``logging.json`` beside the script (or in the application root) overrides everything, as it
+always has.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import logging
 import logging.config
 import sys
 import time
-from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from penstock_scorer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FORMAT = "%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"
 
 
 def configure(level: str, folders: tuple[Path, ...]) -> None:
-    """Flush streams at each line, set up the scorer's logger, and apply the first ``logging.json`` of ``folders``.
+    """Flush streams at each line, set up our logger, apply the first ``logging.json`` of ``folders``.
 
     Raises:
         SettingsError: the level or a ``logging.json`` is wrong.

@@ -1,9 +1,9 @@
 """Counters of every worker in one piece of shared memory, written without locks.
 
-A scrape reaches any one worker and must speak for all of them, so the supervisor maps the memory before it forks.
-Each thread that counts owns a *lane* (one row of doubles) and is its only writer: no lock, no lost update, and a
-worker killed at any instruction leaves sums that can still be read. A worker that takes a dead one's place goes on
-with its lanes, so counters never fall.
+A scrape reaches any one worker and must speak for all of them, so the supervisor maps the memory before it
+forks. Each thread that counts owns a *lane* (one row of doubles) and is its only writer: no lock, no lost
+update, and a worker killed at any instruction leaves sums that can still be read. A worker that takes a dead
+one's place goes on with its lanes, so counters never fall.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Lane:
 
     __slots__ = ("_base", "_cells")
 
-    def __init__(self, cells: memoryview, base: int) -> None:
+    def __init__(self, cells: memoryview[float], base: int) -> None:
         self._cells = cells
         self._base = base
 
@@ -145,7 +145,7 @@ class Metrics:
         self._cells[worker * self._worker_size + _STARTS] -= 1
 
     def worker(self, worker: int) -> tuple[int, float, bool, int]:
-        """A worker's pid (0: none), seconds its ``init`` took, whether it is ready, and how often it was started."""
+        """A worker's pid (0: none), seconds its ``init`` took, whether it is ready, how often it was started."""
         pid, seconds, ready, starts = self._cells[worker * self._worker_size :][:_WORKER_HEAD].tolist()
         return int(pid), seconds, bool(ready), int(starts)
 
