@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 BODY = json.dumps({"data": [[float(i) for i in range(10)]]})
@@ -115,7 +116,8 @@ class Handoff:
     def __init__(self, jobs: queue.SimpleQueue[Any]) -> None:
         self.jobs = jobs
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> None:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> None:  # noqa: ARG002
+        """Queue what has become ready."""
         self.jobs.put((callback, args))
 
     call_soon_threadsafe = call_soon
@@ -164,9 +166,7 @@ def serve(variant: str, path: str, spin_us: float) -> None:
         threading.Event().wait()
     else:
         loop = asyncio.new_event_loop()
-        app = {"rsgi-inline": rsgi_inline, "rsgi-executor": rsgi_executor, "rsgi-slot": rsgi_slot}[variant](
-            spin_us
-        )
+        app = {"rsgi-inline": rsgi_inline, "rsgi-executor": rsgi_executor, "rsgi-slot": rsgi_slot}[variant](spin_us)
         worker = RSGIWorker(*settings(1), False, *tail)
         scheduler = _new_cbscheduler(loop, _future_watcher_wrapper(app), True)
         worker.serve_mtr_uds(scheduler, loop, signal_)
@@ -175,8 +175,7 @@ def serve(variant: str, path: str, spin_us: float) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """User plus system time of a process."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -235,9 +234,7 @@ def measure(
             client = ["taskset", "-c", str(cores[1]), sys.executable, __file__, "--load", path]
             subprocess.run([*client, "0.5", str(connections)], check=True, capture_output=True)
             before = cpu_seconds(server.pid)
-            out = subprocess.run(
-                [*client, str(seconds), str(connections)], check=True, capture_output=True, text=True
-            )
+            out = subprocess.run([*client, str(seconds), str(connections)], check=True, capture_output=True, text=True)
             count = int(out.stdout)
             return count / seconds, (cpu_seconds(server.pid) - before) / count * 1e6
         finally:

@@ -92,9 +92,7 @@ class Settings:
         """Where it listens, for people."""
         if self.uds is not None:
             return f"unix:{self.uds}"
-        return (
-            f"http://{self.host}:{self.port}" if ":" not in self.host else f"http://[{self.host}]:{self.port}"
-        )
+        return f"http://{self.host}:{self.port}" if ":" not in self.host else f"http://[{self.host}]:{self.port}"
 
     def describe(self) -> list[tuple[str, str]]:
         """Settings in force, as printed at the start."""
@@ -130,20 +128,14 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
     given.update(environ)
     read = _Reader(flags, given)
     app_root = _absolute(given.get("AML_APP_ROOT"), cwd) or cwd
-    script = _absolute(flags.get("entry_script"), cwd) or _absolute(
-        given.get("AZUREML_ENTRY_SCRIPT"), app_root
-    )
+    script = _absolute(flags.get("entry_script"), cwd) or _absolute(given.get("AZUREML_ENTRY_SCRIPT"), app_root)
     if script is None:
-        raise SettingsError(
-            "No entry script: give --entry_script, or set AZUREML_ENTRY_SCRIPT (or --config_file)."
-        )
+        raise SettingsError("No entry script: give --entry_script, or set AZUREML_ENTRY_SCRIPT (or --config_file).")
     model_dir = _absolute(flags.get("model_dir"), cwd)
     if model_dir is not None and not model_dir.exists():
         raise SettingsError(f"The model directory {model_dir} does not exist (--model_dir).")
     if flags.get("appinsights_instrumentation_key") or given.get("AML_APP_INSIGHTS_KEY"):
-        notes.append(
-            "An Application Insights key was given; telemetry is at /metrics, nothing is sent to Azure."
-        )
+        notes.append("An Application Insights key was given; telemetry is at /metrics, nothing is sent to Azure.")
     port = read.integer("port", "SERVER_PORT", 5001, 1, 65535)
     health_port = read.integer("health_port", "HEALTH_PORT", None, 1, 65535)
     settings = Settings(
@@ -194,9 +186,7 @@ class _Reader:
     flags: Mapping[str, Any]
     given: Mapping[str, str]
 
-    def integer(
-        self, flag: str | None, variable: str, default: int | None, low: int, high: int
-    ) -> int | None:
+    def integer(self, flag: str | None, variable: str, default: int | None, low: int, high: int) -> int | None:
         value, name = (self.flags.get(flag), f"--{flag}") if flag else (None, variable)
         if value is None:
             value, name = self.given.get(variable), variable
@@ -223,13 +213,11 @@ def _configuration_file(path: Any, cwd: Path) -> tuple[dict[str, str], list[str]
         raise SettingsError(f"The configuration file {file} is not JSON: {error}.") from error
     if not isinstance(data, dict):
         raise SettingsError(f"The configuration file {file} is not a JSON object.")
-    known = {_FILE_NAMES.get(key, key): str(value) for key, value in data.items() if value is not None}
+    known: dict[str, str] = {
+        _FILE_NAMES.get(str(key), str(key)): str(value) for key, value in data.items() if value is not None
+    }
     foreign = sorted(key for key in data if key != key.upper() and key not in _FILE_NAMES)
-    notes = (
-        [f"The configuration file has keys the scorer does not know: {', '.join(foreign)}."]
-        if foreign
-        else []
-    )
+    notes = [f"The configuration file has keys the scorer does not know: {', '.join(foreign)}."] if foreign else []
     return known, notes
 
 

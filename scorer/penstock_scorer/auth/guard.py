@@ -32,9 +32,7 @@ class Guard:
         rename.
     """
 
-    def __init__(
-        self, path: Path, clock: Callable[[], float] = time.monotonic, interval: float = 0.2
-    ) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic, interval: float = 0.2) -> None:
         self._path = path
         self._clock = clock
         self._interval = interval
@@ -72,9 +70,5 @@ class Guard:
     def _complain(self, problem: str) -> None:
         if problem != self._complaint:
             self._complaint = problem
-            kept = (
-                "the one read before stays in force"
-                if self._policy
-                else "every request is refused until it is"
-            )
+            kept = "the one read before stays in force" if self._policy else "every request is refused until it is"
             _log.error("The authentication policy %s cannot be used: %s; %s.", self._path, problem, kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ try:
     from werkzeug.wrappers import Request, Response
 except ImportError as error:
     raise ImportError(
-        "@rawhttp, AMLRequest and AMLResponse need Werkzeug: "
-        "install penstock-scorer[rawhttp] (or werkzeug>=2.3)."
+        "@rawhttp, AMLRequest and AMLResponse need Werkzeug: install penstock-scorer[rawhttp] (or werkzeug>=2.3)."
     ) from error
 
 FAILED_HEADER = "x-ms-run-function-failed"
@@ -64,7 +63,7 @@ class AMLResponse(Response):
 
 
 def build_request(
-    method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes, scheme: str = "http"
+    *, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes, scheme: str = "http"
 ) -> AMLRequest:
     """An ``AMLRequest`` for one request taken off the wire."""
     environ: dict[str, Any] = {

@@ -8,6 +8,7 @@ where they are.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import sys
 from dataclasses import dataclass
@@ -62,9 +63,7 @@ class OpenApi:
                 f"Swagger version [{version}] is not supported for the scoring script. "
                 f"Supported swagger versions: [{supported}]."
             )
-        raise UnknownVersionError(
-            f"Swagger version [{version}] is not valid. Supported versions: [{supported}]."
-        )
+        raise UnknownVersionError(f"Swagger version [{version}] is not valid. Supported versions: [{supported}].")
 
 
 def _from_file(folder: Path, version: str) -> Any:
@@ -83,7 +82,7 @@ def _generate(run: Callable[..., Any], info: ServiceInfo, version: str) -> dict[
 
 def _schemas(run: Callable[..., Any], version: str) -> tuple[Any, Any] | None:
     if "inference_schema" in sys.modules:
-        from inference_schema import schema_util  # noqa: PLC0415
+        schema_util = importlib.import_module("inference_schema.schema_util")
 
         if not set(_ALIASES[version]) & set(schema_util.get_supported_versions(run)):
             return None
@@ -103,9 +102,7 @@ def _without_renamed(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _operations(
-    error: dict[str, Any], texts: Callable[[str, Any], dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
+def _operations(error: dict[str, Any], texts: Callable[[str, Any], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What both dialects say alike; ``texts`` writes a 200 answer in the dialect."""
     default = {"description": "The request could not be answered.", **error}
     return {
@@ -186,9 +183,7 @@ def _version_3(info: ServiceInfo, version: str, service_input: Any, service_outp
         },
     }
     versions = {"type": "string", "enum": ["2", "2.0", "3", "3.0", "3.1"]}
-    operations["swagger"]["parameters"] = [
-        {"name": "version", "in": "query", "required": False, "schema": versions}
-    ]
+    operations["swagger"]["parameters"] = [{"name": "version", "in": "query", "required": False, "schema": versions}]
     return {
         "openapi": "3.1.0" if version == "3.1" else "3.0.3",
         "info": _info(info),

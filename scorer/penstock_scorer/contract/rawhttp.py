@@ -21,9 +21,7 @@ def rawhttp(run: _Run) -> _Run:
 
 def requested() -> bool:
     """Whether the script loaded in this process used ``@rawhttp``, ours or a real package's."""
-    return bool(_marked) or any(
-        getattr(sys.modules.get(name), "_rawHttpRequested", False) for name in _REAL_MODULES
-    )
+    return bool(_marked) or any(getattr(sys.modules.get(name), "_rawHttpRequested", False) for name in _REAL_MODULES)
 
 
 def forget() -> None:

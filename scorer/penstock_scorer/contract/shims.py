@@ -54,8 +54,10 @@ class Model:
 
     @staticmethod
     def get_model_path(model_name: str, version: int | str | None = None, _workspace: Any = None) -> str:
-        """The path of a model: ``azureml-models/NAME/VERSION/`` (its only entry, the highest version by
-        default) below ``AZUREML_MODEL_DIR`` or the working directory, else ``./NAME``.
+        """The path of a model.
+
+        The only entry of ``azureml-models/NAME/VERSION/`` (by default the highest version) below
+        ``AZUREML_MODEL_DIR`` or the working directory, else ``./NAME``.
 
         Raises:
             FileNotFoundError: there is no such model.
@@ -156,9 +158,7 @@ def _only_entry(folder: Path, name: str, version: int | str | None) -> Path:
         raise FileNotFoundError(f"Model {name!r} has no version {version} in {folder}.")
     entries = sorted(chosen.iterdir())
     if len(entries) != 1:
-        raise FileNotFoundError(
-            f"Model {name!r} version {version} holds {len(entries)} entries in {chosen}, not one."
-        )
+        raise FileNotFoundError(f"Model {name!r} version {version} holds {len(entries)} entries in {chosen}, not one.")
     return entries[0]
 
 

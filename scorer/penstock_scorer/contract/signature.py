@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from dataclasses import dataclass, field
@@ -82,11 +83,10 @@ def _schema_names(run: Callable[..., Any]) -> set[str] | None:
     """Parameters with an input schema; None when ``run`` has no schema decorator at all."""
     if "inference_schema" not in sys.modules:
         return None
-    from inference_schema.schema_util import get_input_schema, is_schema_decorated  # noqa: PLC0415
-
-    if not is_schema_decorated(run):
+    schema_util = importlib.import_module("inference_schema.schema_util")
+    if not schema_util.is_schema_decorated(run):
         return None
-    properties = get_input_schema(run).get("properties", {})
+    properties = schema_util.get_input_schema(run).get("properties", {})
     return {name for name, schema in properties.items() if schema}
 
 
@@ -102,5 +102,5 @@ def _rename_keyword(run: Callable[..., Any], outside: str, inside: str) -> None:
         arguments[inside] = arguments.pop(outside)
         return function(**arguments)
 
-    del renamed.__wrapped__  # type: ignore[attr-defined]
+    del renamed.__wrapped__
     wrapper.__wrapped__ = renamed

@@ -19,9 +19,7 @@ def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
     if id(error) in seen:
         return
     seen.add(id(error))
-    error.stack = traceback.StackSummary.from_list(
-        [frame for frame in error.stack if not _ours(frame.filename)]
-    )
+    error.stack = traceback.StackSummary.from_list([frame for frame in error.stack if not _ours(frame.filename)])
     for cause in (error.__cause__, error.__context__):
         if cause is not None:
             _trim(cause, seen)

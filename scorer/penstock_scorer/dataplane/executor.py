@@ -78,9 +78,7 @@ class _Slot:
 class Executor:
     """Slots, queue and watchman. ``submit`` is called from one thread only."""
 
-    def __init__(
-        self, limits: Limits, handlers: Handlers, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, limits: Limits, handlers: Handlers, clock: Callable[[], float] = time.perf_counter) -> None:
         self.limits = limits
         self._handlers = handlers
         self._clock = clock
@@ -120,9 +118,7 @@ class Executor:
         """Start the watchman and every slot but the first, which :meth:`work` makes of the calling thread."""
         threading.Thread(target=self._watch, name="scorer-watch", daemon=True).start()
         for index in range(1, self.limits.slots):
-            threading.Thread(
-                target=self.work, args=(index,), name=f"scorer-slot-{index}", daemon=True
-            ).start()
+            threading.Thread(target=self.work, args=(index,), name=f"scorer-slot-{index}", daemon=True).start()
 
     def work(self, index: int = 0) -> None:
         """Be slot ``index`` until :meth:`stop`."""
@@ -216,6 +212,4 @@ class Executor:
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
     """Raise ``error`` in a thread at its next bytecode; None takes back one that has not been raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(error) if error else None
-    )
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)

@@ -44,10 +44,9 @@ class Job:
         "tail",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every request: keywords would cost as much as the rest of it
         self,
         exchange: Exchange,
-        *,
         method: str,
         path: str,
         query: str,

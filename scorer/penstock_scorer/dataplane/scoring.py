@@ -133,7 +133,9 @@ class Scoring:
         else:
             from penstock_scorer.contract.amlhttp import build_request  # noqa: PLC0415
 
-            request = build_request(job.method, job.path, job.query, job.headers(), job.body)
+            request = build_request(
+                method=job.method, path=job.path, query=job.query, headers=job.headers(), body=job.body
+            )
             arguments = {signature.parameters[0].name: request}
         if signature.wants_headers:
             arguments["request_headers"] = _header_dict(job.headers())
@@ -175,9 +177,7 @@ class Scoring:
         self._watch.closed()
 
     def _overdue(self, job: Job) -> None:
-        _log.error(
-            "Request %s: run() took longer than %d ms; interrupting it.", _request_id(job), self._timeout_ms
-        )
+        _log.error("Request %s: run() took longer than %d ms; interrupting it.", _request_id(job), self._timeout_ms)
         self._timed_out(job, self._watch)
 
     def _stuck(self) -> None:
@@ -206,9 +206,7 @@ def _is_response(result: Any) -> bool:
     kind = type(result)
     if kind in _PLAIN:
         return False
-    return any(
-        base.__name__ == "Response" and base.__module__.startswith("werkzeug.") for base in kind.__mro__
-    )
+    return any(base.__name__ == "Response" and base.__module__.startswith("werkzeug.") for base in kind.__mro__)
 
 
 _PLAIN = frozenset({dict, list, str, int, float, bool, tuple, type(None)})

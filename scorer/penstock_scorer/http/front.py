@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("penstock_scorer.http")
 _TEXT = ("content-type", "text/html; charset=utf-8")
 _UNAUTHORIZED = (
-    b'{"error": {"code": "Unauthorized", '
-    b'"message": "A valid credential is required: Authorization: Bearer KEY."}}'
+    b'{"error": {"code": "Unauthorized", "message": "A valid credential is required: Authorization: Bearer KEY."}}'
 )
 
 
@@ -128,9 +127,7 @@ class Front:
             self._simple(request, [_TEXT], b"Healthy", received, open_=True)
         elif path == "/metrics":
             if self._metrics_open or self._authorized(request, received):
-                request.respond(
-                    200, [("content-type", exposition.CONTENT_TYPE)], exposition.render(self._metrics)
-                )
+                request.respond(200, [("content-type", exposition.CONTENT_TYPE)], exposition.render(self._metrics))
         elif not self._authorized(request, received):
             return
         elif path == "/swagger.json":

@@ -11,18 +11,21 @@ real server on every interpreter.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
-from typing import Any, TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
 from granian.http import HTTP1Settings, HTTP2Settings
 
-
 if TYPE_CHECKING:
-    from penstock_scorer.dataplane.job import Headers
     from collections.abc import Callable
 
+    from penstock_scorer.dataplane.job import Headers
+
+# Its type stubs describe other signatures than the compiled module has.
+_granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
 
@@ -76,20 +79,19 @@ class Listener:
         http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
     """
 
-    def __init__(
-        self, listener: socket.socket, handle: Callable[[Request], None], http: str = "auto"
-    ) -> None:
+    def __init__(self, listener: socket.socket, handle: Callable[[Request], None], http: str = "auto") -> None:
         uds = listener.family == socket.AF_UNIX
-        holder = SocketHolder(listener.fileno(), uds, 2048)
-        self._signal = WorkerSignal()
+        holder = _granian.SocketHolder(listener.fileno(), uds, 2048)
+        self._signal = _granian.WorkerSignal()
         loop = _NoLoop()
-        no_tls = (False, None, None, None, "tls1.3", None, [], False)
-        worker = RSGIWorker(
+        no_tls: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
+        worker = _granian.RSGIWorker(
             1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
             False, None, *no_tls, (None, None),
         )  # fmt: skip
         serve = worker.serve_mtr_uds if uds else worker.serve_mtr
-        self._serve = lambda: serve(_Scheduler(loop, handle), loop, self._signal)
+        scheduler: Any = _Scheduler(loop, handle)  # type: ignore[no-untyped-call]
+        self._serve = partial(serve, scheduler, loop, self._signal)
 
     def start(self) -> None:
         """Accept connections from now on, on granian's threads; returns at once."""
@@ -101,11 +103,11 @@ class Listener:
         self._signal.set()
 
 
-class _Scheduler(CallbackScheduler):  # type: ignore[misc]
+class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
     """Told by granian of each request."""
 
-    def __new__(cls, loop: Any, _handle: Any) -> _Scheduler:
-        return super().__new__(cls, loop, None, None, None, None)  # type: ignore[no-any-return]
+    def __new__(cls, loop: Any, _handle: Any) -> Any:
+        return super().__new__(cls, loop, None, None, None, None)
 
     def __init__(self, _loop: Any, handle: Callable[[Request], None]) -> None:
         def schedule(watcher: Any) -> None:
@@ -120,9 +122,7 @@ class _Scheduler(CallbackScheduler):  # type: ignore[misc]
 class _NoLoop:
     """Stands where granian expects an event loop: what is ready is called where it became ready."""
 
-    def call_soon_threadsafe(
-        self, callback: Callable[..., None], *arguments: Any, context: Any = None
-    ) -> None:
+    def call_soon_threadsafe(self, callback: Callable[..., None], *arguments: Any, context: Any = None) -> None:  # noqa: ARG002
         try:
             callback(*arguments)
         except BaseException:  # noqa: BLE001 - as in _Scheduler

@@ -1,5 +1,4 @@
-"""The supervisor: binds, forks the workers, lets them go when all are ready, replaces those that die, and
-drains.
+"""The supervisor binds, forks the workers, lets them go when all are ready, replaces the dead, and drains.
 
 It runs no code of the user's (unless ``WORKER_PRELOAD`` asks for it) and no thread, so that it can fork at
 any time and nothing the script does reaches it. Workers are forked, not spawned: the imports are paid once
@@ -15,6 +14,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from penstock_scorer.errors import AddressInUseError, WorkerDiedError
 from penstock_scorer.supervision import worker as worker_process
@@ -22,11 +22,10 @@ from penstock_scorer.supervision.failure import Failure, publish
 from penstock_scorer.supervision.sockets import bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
 from penstock_scorer.telemetry.metrics import Metrics
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from penstock_scorer.settings import Settings
     from penstock_scorer.contract.script import Script
+    from penstock_scorer.settings import Settings
 
 BOOT_FAILED = 3
 """Exit code when the script cannot be served."""
@@ -146,9 +145,7 @@ class Supervisor:
                 try:
                     listener.listen(_BACKLOG)
                 except OSError as error:
-                    raise AddressInUseError(
-                        f"Cannot listen on {listener.getsockname()}: {error.strerror}."
-                    ) from error
+                    raise AddressInUseError(f"Cannot listen on {listener.getsockname()}: {error.strerror}.") from error
         self._serving = True
         for worker in self._workers.values():
             _send(worker.wire, worker_process.GO)
@@ -193,9 +190,7 @@ class Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if worker.ready:
-                self._say(
-                    f"Worker {worker.index} (pid {worker.pid}) ended ({_describe(code)}); replacing it."
-                )
+                self._say(f"Worker {worker.index} (pid {worker.pid}) ended ({_describe(code)}); replacing it.")
                 self._replace_at[worker.index] = time.monotonic()
                 continue
             failure = _failure(worker.message, code, self._settings)

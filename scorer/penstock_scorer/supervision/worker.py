@@ -48,6 +48,8 @@ EXTRA_LANES = 2
 """Metrics lanes beside the slots': the transport's thread and the watchman."""
 _LINGER_S = 0.05
 """From announcing the end (``connection: close``) to closing: queued connections are still answered."""
+_LAST_MOMENT_S = 0.5
+"""For the main thread to see that it may end."""
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("penstock_scorer")
@@ -130,12 +132,10 @@ class _Worker:
         # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to
         # work.
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
-        control = threading.Thread(
+        threading.Thread(
             target=self._control, args=(listeners, front, scoring), name="scorer-control", daemon=True
-        )
-        control.start()
+        ).start()
         scoring.executor.work()
-        control.join()
         return self._code
 
     def _leave(self, why: str) -> None:
@@ -162,21 +162,21 @@ class _Worker:
         self._drain(listeners, front, scoring)
 
     def _drain(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+        """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
         front.draining = True
         grace = self._place.settings.drain_seconds
+        deadline = time.monotonic() + grace
         if self._code == 0:
             time.sleep(min(_LINGER_S, grace))
-        deadline = time.monotonic() + grace
-        closed = [_drained(listener) for listener in listeners]
-        for done in closed:
-            if not done.wait(max(0.0, deadline - time.monotonic())):
-                _log.error(
-                    "%d request(s) did not finish within %.0f s and are cut off.",
-                    scoring.executor.in_flight,
-                    grace,
-                )
-                _flush_and_exit(self._code)
+        for closed in [_drained(listener) for listener in listeners]:
+            closed.wait(max(0.0, deadline - time.monotonic()))
         scoring.executor.stop()
+        if self._code == LEFT:
+            # Everybody has been answered; what still runs is what made this worker leave.
+            deadline = min(deadline, time.monotonic() + _LAST_MOMENT_S)
+        time.sleep(max(_LAST_MOMENT_S, deadline - time.monotonic()))
+        _log.error("%d request(s) did not finish within %.0f s and are cut off.", scoring.executor.in_flight, grace)
+        _flush_and_exit(self._code)
 
 
 def _drained(listener: Listener) -> threading.Event:

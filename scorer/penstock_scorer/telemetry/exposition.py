@@ -55,9 +55,7 @@ def _workers(metrics: Metrics) -> Iterator[str]:
     states = [metrics.worker(index) for index in range(metrics.workers)]
     yield from _header("penstock_scorer_workers_ready", "gauge", "Workers whose init() is done.")
     yield f"penstock_scorer_workers_ready {sum(ready for _, _, ready, _ in states)}"
-    yield from _header(
-        "penstock_scorer_worker_restarts_total", "counter", "Workers replaced after they ended."
-    )
+    yield from _header("penstock_scorer_worker_restarts_total", "counter", "Workers replaced after they ended.")
     yield f"penstock_scorer_worker_restarts_total {sum(max(0, starts - 1) for *_, starts in states)}"
     yield from _header("penstock_scorer_init_duration_seconds", "gauge", "How long init() took.")
     for index, (_, seconds, _, _) in enumerate(states):
@@ -73,17 +71,10 @@ def _processes(metrics: Metrics) -> Iterator[str]:
     for index in range(metrics.workers):
         pid = metrics.worker(index)[0]
         try:
-            fields = (
-                Path(f"/proc/{pid}/stat")
-                .read_text(encoding="ascii", errors="replace")
-                .rsplit(")", 1)[1]
-                .split()
-            )
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
         except (OSError, IndexError):
             continue
-        cpu.append(
-            f'process_cpu_seconds_total{{worker="{index}"}} {(int(fields[11]) + int(fields[12])) / tick!r}'
-        )
+        cpu.append(f'process_cpu_seconds_total{{worker="{index}"}} {(int(fields[11]) + int(fields[12])) / tick!r}')
         memory.append(f'process_resident_memory_bytes{{worker="{index}"}} {int(fields[21]) * page}')
     yield from _header("process_cpu_seconds_total", "counter", "User and system CPU time.")
     yield from cpu

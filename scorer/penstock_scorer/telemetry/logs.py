@@ -46,9 +46,7 @@ def configure(level: str, folders: tuple[Path, ...]) -> None:
         path = folder / "logging.json"
         if path.is_file():
             try:
-                logging.config.dictConfig(
-                    {"disable_existing_loggers": False, **json.loads(path.read_text("utf-8"))}
-                )
+                logging.config.dictConfig({"disable_existing_loggers": False, **json.loads(path.read_text("utf-8"))})
             except (ValueError, TypeError, AttributeError, ImportError) as error:
                 raise SettingsError(f"{path} is not a logging configuration: {error}") from error
             return
