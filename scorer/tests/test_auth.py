@@ -1,6 +1,8 @@
 """The policy's rules, and the file that may change, vanish or break."""
 
 import json
+import logging
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ SALT = bytes(range(16))
 
 
 @given(st.text(max_size=60), st.text(min_size=1, max_size=60))
-def test_only_the_keys_get_in(other, key):
+def test_only_the_keys_get_in(other: Any, key: Any) -> None:
     policy = parse(dump(SALT, {"primary": key, "secondary": key + "2"}))
     assert policy.verify(key) == "primary"
     assert policy.verify(key + "2") == "secondary"
@@ -20,7 +22,7 @@ def test_only_the_keys_get_in(other, key):
         assert policy.verify(other) is None
 
 
-def test_no_key_is_in_the_file():
+def test_no_key_is_in_the_file() -> None:
     assert "hunter2" not in dump(SALT, {"primary": "hunter2"})
 
 
@@ -31,13 +33,13 @@ def test_no_key_is_in_the_file():
         {"keys": [{"name": "a", "digest": "00"}]}, {"keys": [{"digest": "00" * 32}]}, {"keys": ["x"]},
     ],
 )  # fmt: skip
-def test_a_policy_that_is_not_understood_is_refused_whole(change):
+def test_a_policy_that_is_not_understood_is_refused_whole(change: Any) -> None:
     with pytest.raises(PolicyError):
         parse(json.dumps({**json.loads(dump(SALT, {"primary": "k"})), **change}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "1"])
-def test_garbage_is_refused(text):
+def test_garbage_is_refused(text: Any) -> None:
     with pytest.raises(PolicyError):
         parse(text)
 
@@ -49,22 +51,22 @@ def test_garbage_is_refused(text):
         ("Bearer k", "k"), ("bearer  k ", "k"), ("Bearer a b", "a b"),
     ],
 )  # fmt: skip
-def test_bearer(header, credential):
+def test_bearer(header: Any, credential: Any) -> None:
     assert bearer(header) == credential
 
 
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def policy_file(tmp_path):
+def policy_file(tmp_path: Any) -> Any:
     path = tmp_path / "policy.json"
 
-    def put(text):
+    def put(text: Any) -> None:
         temporary = tmp_path / "new"
         temporary.write_text(text)
         temporary.replace(path)
@@ -73,7 +75,7 @@ def policy_file(tmp_path):
     return path, put
 
 
-def test_a_revoked_key_stops_working_within_the_interval(policy_file):
+def test_a_revoked_key_stops_working_within_the_interval(policy_file: Any) -> None:
     path, put = policy_file
     clock = Clock()
     guard = Guard(path, clock)
@@ -84,7 +86,7 @@ def test_a_revoked_key_stops_working_within_the_interval(policy_file):
     assert guard.client("Bearer new") == "primary"
 
 
-def test_the_file_is_not_looked_at_for_every_request(policy_file):
+def test_the_file_is_not_looked_at_for_every_request(policy_file: Any) -> None:
     path, put = policy_file
     clock = Clock()
     guard = Guard(path, clock)
@@ -95,9 +97,9 @@ def test_the_file_is_not_looked_at_for_every_request(policy_file):
 
 
 @pytest.mark.parametrize("text", [None, "{broken", '{"version": 99}'])
-def test_a_lost_policy_stays_in_force_and_is_reported_once(policy_file, text, caplog, monkeypatch):
-    import logging
-
+def test_a_lost_policy_stays_in_force_and_is_reported_once(
+    policy_file: Any, text: Any, caplog: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(logging.getLogger("penstock_scorer"), "propagate", True)
     path, put = policy_file
     clock = Clock()
@@ -111,7 +113,7 @@ def test_a_lost_policy_stays_in_force_and_is_reported_once(policy_file, text, ca
     assert len(caplog.records) == 1
 
 
-def test_nobody_gets_in_before_the_first_policy(tmp_path):
+def test_nobody_gets_in_before_the_first_policy(tmp_path: Any) -> None:
     clock = Clock()
     path = tmp_path / "policy.json"
     guard = Guard(path, clock)
@@ -121,7 +123,7 @@ def test_nobody_gets_in_before_the_first_policy(tmp_path):
     assert guard.client("Bearer k") == "primary"
 
 
-def test_routes_behind_a_guard(app, policy_file):
+def test_routes_behind_a_guard(app: Any, policy_file: Any) -> None:
     path, _ = policy_file
     served = app("def init(): pass\ndef run(data): return 1", guard=Guard(path))
     assert served("GET", "/").status == 200

@@ -1,5 +1,7 @@
 """What a script and its clients rely on, without sockets. Bodies are those of azureml-inference-server-http 1.5.1."""
 
+from typing import Any
+
 import pytest
 from penstock_scorer.contract import script
 from penstock_scorer.contract.results import NotSerializableError, to_json
@@ -10,6 +12,7 @@ from penstock_scorer.errors import (
     ScriptImportError,
     ScriptNotFoundError,
 )
+from penstock_scorer.http.cors import Cors
 
 ECHO = """
 import json
@@ -19,7 +22,7 @@ def run(anything):
 """
 
 
-def test_a_body_comes_back_formatted_as_the_standard_library_does(app):
+def test_a_body_comes_back_formatted_as_the_standard_library_does(app: Any) -> None:
     answer = app(ECHO)("POST", body='{"a":[1.0,1e16,"é"],"b":null}'.encode())
     assert (answer.status, answer.answer) == (200, b'{"a": [1.0, 1e+16, "\\u00e9"], "b": null}')
     assert answer.answer_headers["content-type"] == "application/json"
@@ -27,17 +30,17 @@ def test_a_body_comes_back_formatted_as_the_standard_library_does(app):
     assert float(answer.answer_headers["x-ms-run-fn-exec-ms"]) >= 0
 
 
-def test_query_parameters_become_an_object(app):
+def test_query_parameters_become_an_object(app: Any) -> None:
     assert app(ECHO)("GET", "/score?a=1&b=x&a=2&c=null&d=").json == {"a": [1, 2], "b": "x", "c": None, "d": ""}
 
 
-def test_a_body_that_is_not_utf_8_is_the_clients_fault(app):
+def test_a_body_that_is_not_utf_8_is_the_clients_fault(app: Any) -> None:
     answer = app(ECHO)("POST", body=b"\xff")
     assert answer.status == 400
     assert answer.json["message"].startswith("Input cannot be decoded as UTF-8: ")
 
 
-def test_an_exception_is_a_failed_run_and_says_nothing_to_the_client(app, capsys):
+def test_an_exception_is_a_failed_run_and_says_nothing_to_the_client(app: Any, capsys: Any) -> None:
     answer = app("def init(): pass\ndef run(data): raise KeyError('secret')")("POST")
     assert answer.status == 500
     assert answer.answer_headers["x-ms-run-function-failed"] == "True"
@@ -49,35 +52,35 @@ def test_an_exception_is_a_failed_run_and_says_nothing_to_the_client(app, capsys
     ("result", "body"),
     [("None", "{}"), ("(1, 2)", "[1, 2]"), ("float('nan')", "NaN"), ("'é'", '"\\u00e9"'), ("True", "true")],
 )
-def test_results(app, result, body):
+def test_results(app: Any, result: Any, body: Any) -> None:
     assert app(f"def init(): pass\ndef run(data): return {result}")("POST").answer.decode() == body
 
 
-def test_numpy_results():
+def test_numpy_results() -> None:
     numpy = pytest.importorskip("numpy")
     value = {"a": numpy.arange(3), "f": numpy.float32(0.5), "d": numpy.float64(0.1), "b": numpy.bool_(1)}
     assert to_json(value) == b'{"a": [0, 1, 2], "f": 0.5, "d": 0.1, "b": true}'
 
 
 @pytest.mark.parametrize("value", [{1}, b"x", object(), {"a": {(): 1}}])
-def test_what_json_cannot_hold(value):
+def test_what_json_cannot_hold(value: Any) -> None:
     with pytest.raises(NotSerializableError):
         to_json(value)
 
 
-def test_an_unserializable_result_is_not_a_failed_run(app):
+def test_an_unserializable_result_is_not_a_failed_run(app: Any) -> None:
     answer = app("def init(): pass\ndef run(data): return {1}")("POST")
     assert (answer.status, answer.answer_headers["x-ms-run-function-failed"]) == (500, "False")
     assert answer.json == {"message": "An unexpected internal error occurred. Check the logs for more info."}
 
 
-def test_request_headers_reach_the_script(app):
+def test_request_headers_reach_the_script(app: Any) -> None:
     text = "def init(): pass\ndef run(data, request_headers): return request_headers['X-Thing']"
     assert app(text)("POST", x_thing="7").json == "7"
 
 
 @pytest.mark.parametrize("path", ["/score/", "/nope", "/score/x", "/metrics/"])
-def test_unknown_paths(app, path):
+def test_unknown_paths(app: Any, path: Any) -> None:
     answer = app(ECHO)("GET", path)
     assert answer.status == 404
     assert answer.json["message"].startswith("The requested URL was not found")
@@ -90,11 +93,11 @@ def test_unknown_paths(app, path):
         ("OPTIONS", "/score", 200), ("HEAD", "/score", 405), ("POST", "/swagger.json", 405),
     ],
 )  # fmt: skip
-def test_methods(app, method, path, status):
+def test_methods(app: Any, method: Any, path: Any, status: Any) -> None:
     assert app(ECHO)(method, path).status == status
 
 
-def test_health(app):
+def test_health(app: Any) -> None:
     answer = app(ECHO)("GET", "/")
     assert (answer.status, answer.answer) == (200, b"Healthy")
     assert answer.answer_headers["content-type"] == "text/html; charset=utf-8"
@@ -115,21 +118,21 @@ def test_health(app):
         ({"x_request_id": "", "traceid": "t"}, {"traceid": "t"}),
     ],
 )
-def test_ids(app, sent, received):
+def test_ids(app: Any, sent: Any, received: Any) -> None:
     headers = app(ECHO)("GET", **sent).answer_headers
     names = ("x-request-id", "x-ms-request-id", "x-ms-client-request-id", "traceid")
     assert {name: headers[name] for name in names if name in headers} == received
 
 
 @pytest.mark.parametrize("name", ["x_request_id", "x_ms_request_id", "x_ms_client_request_id"])
-def test_long_ids_are_refused(app, name):
+def test_long_ids_are_refused(app: Any, name: Any) -> None:
     answer = app(ECHO)("GET", **{name: "a" * 101})
     assert answer.status == 431
     assert "must not exceed 100 characters" in answer.json["message"]
     assert app(ECHO)("GET", **{name: "a" * 100}).status == 200
 
 
-def test_swagger(app):
+def test_swagger(app: Any) -> None:
     served = app(ECHO)
     assert served("GET", "/swagger.json").json["swagger"] == "2.0"
     assert served("GET", "/swagger.json?version=3.0").json["openapi"] == "3.0.3"
@@ -144,16 +147,14 @@ def test_swagger(app):
     assert answer.json == {"message": "Swagger version [7] is not valid. Supported versions: [2, 3, 3.1]."}
 
 
-def test_a_swagger_file_beside_the_script_wins(app, write):
+def test_a_swagger_file_beside_the_script_wins(app: Any, write: Any) -> None:
     write('{"mine": 1}', "swagger3.json")
     served = app(ECHO)
     assert served("GET", "/swagger.json?version=3").json == {"mine": 1}
     assert served("GET", "/swagger.json").json["swagger"] == "2.0"
 
 
-def test_cors(app):
-    from penstock_scorer.http.cors import Cors
-
+def test_cors(app: Any) -> None:
     served = app(ECHO, cors=Cors(("https://a.example",)))
     assert (
         served("GET", origin="https://a.example").answer_headers["access-control-allow-origin"] == "https://a.example"
@@ -177,24 +178,24 @@ def test_cors(app):
         ("def init(): pass\ndef run(a, **k): pass", BadSignatureError, "**kwargs"),
     ],
 )
-def test_scripts_that_cannot_be_served(write, text, error, part):
+def test_scripts_that_cannot_be_served(write: Any, text: Any, error: Any, part: Any) -> None:
     with pytest.raises(error) as caught:
         script.load(write(text))
     assert part in str(caught.value)
 
 
-def test_a_missing_script(tmp_path):
+def test_a_missing_script(tmp_path: Any) -> None:
     with pytest.raises(ScriptNotFoundError):
         script.load(tmp_path / "none.py")
 
 
-def test_a_failing_init_names_the_users_exception(write):
+def test_a_failing_init_names_the_users_exception(write: Any) -> None:
     loaded = script.load(write("def init(): open('/no/such/file')\ndef run(d): pass"))
     with pytest.raises(InitError, match=r"init\(\) in score.py raised FileNotFoundError: .*no/such/file"):
         loaded.init()
 
 
-def test_model_path(write, tmp_path, monkeypatch):
+def test_model_path(write: Any, tmp_path: Any, monkeypatch: Any) -> None:
     folder = tmp_path / "azureml-models" / "m"
     for version in ("2", "10"):
         (folder / version).mkdir(parents=True)
@@ -211,5 +212,5 @@ def test_model_path(write, tmp_path, monkeypatch):
     assert loaded.run.call(version=2) == str(folder / "2" / "model.pkl")
 
 
-def test_deep_nesting_is_an_answer(app):
+def test_deep_nesting_is_an_answer(app: Any) -> None:
     assert app(ECHO)("POST", body=b"[" * 100_000).status == 500

@@ -1,6 +1,7 @@
 """Queue and limits, with a clock that is turned by hand."""
 
 import threading
+from typing import Any
 
 import pytest
 from penstock_scorer.dataplane.executor import Executor, Handlers, Limits
@@ -10,14 +11,14 @@ from penstock_scorer.dataplane.job import Job
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 class Bench:
     """An executor whose handlers note what happened."""
 
-    def __init__(self, **limits):
+    def __init__(self, **limits: Any) -> None:
         self.clock = Clock()
         self.ran, self.late, self.waited, self.overdue, self.stuck = [], [], [], [], []
         self.run = self.ran.append
@@ -30,19 +31,19 @@ class Bench:
         )
         self.executor = Executor(Limits(**limits), handlers, self.clock)
 
-    def job(self, deadline=None):
+    def job(self, deadline: float | None = None) -> Job:
         return Job(None, "POST", "/score", "", "", list, [], self.clock.now, deadline)
 
-    def submit(self, count=1, **options):
+    def submit(self, count: int = 1, **options: Any) -> tuple[list[Job], list[bool]]:
         jobs = [self.job(**options) for _ in range(count)]
         return jobs, [self.executor.submit(job) for job in jobs]
 
-    def work(self):
+    def work(self) -> None:
         self.executor._queue.put(None)
         self.executor.work()
 
 
-def test_jobs_run_in_order_and_are_counted():
+def test_jobs_run_in_order_and_are_counted() -> None:
     bench = Bench()
     jobs, taken = bench.submit(5)
     assert all(taken)
@@ -52,19 +53,19 @@ def test_jobs_run_in_order_and_are_counted():
     assert bench.executor.in_flight == 0
 
 
-def test_no_more_than_the_slots_and_the_queue_are_taken():
+def test_no_more_than_the_slots_and_the_queue_are_taken() -> None:
     bench = Bench(slots=2, max_queue=3)
     assert bench.submit(7)[1] == [True] * 5 + [False] * 2
     bench.work()
     assert bench.submit(1)[1] == [True]
 
 
-def test_without_waiting_a_slot_must_be_free():
+def test_without_waiting_a_slot_must_be_free() -> None:
     bench = Bench(slots=2, max_wait=0, max_queue=3)
     assert bench.submit(3)[1] == [True, True, False]
 
 
-def test_what_waited_too_long_is_given_up_exactly_once():
+def test_what_waited_too_long_is_given_up_exactly_once() -> None:
     bench = Bench(max_wait=0.5)
     first, _ = bench.submit(2)
     bench.clock.now = 0.3
@@ -81,7 +82,7 @@ def test_what_waited_too_long_is_given_up_exactly_once():
     assert bench.executor.in_flight == 0
 
 
-def test_work_whose_caller_is_late_is_not_started():
+def test_work_whose_caller_is_late_is_not_started() -> None:
     bench = Bench()
     (late,), _ = bench.submit(1, deadline=1.0)
     (good,), _ = bench.submit(1, deadline=3.0)
@@ -91,12 +92,12 @@ def test_work_whose_caller_is_late_is_not_started():
     assert bench.executor.in_flight == 0
 
 
-def test_a_run_that_takes_too_long_is_interrupted_and_the_next_one_runs():
+def test_a_run_that_takes_too_long_is_interrupted_and_the_next_one_runs() -> None:
     bench = Bench(timeout=1.0)
     started = threading.Event()
     interrupted = []
 
-    def spin(job):
+    def spin(job: Any) -> None:
         if not interrupted:
             started.set()
             try:
@@ -120,11 +121,11 @@ def test_a_run_that_takes_too_long_is_interrupted_and_the_next_one_runs():
     assert (interrupted, bench.ran, bench.overdue) == ([jobs[0]], [jobs[1]], [jobs[0]])
 
 
-def test_a_run_that_cannot_be_interrupted_gives_the_worker_up():
+def test_a_run_that_cannot_be_interrupted_gives_the_worker_up() -> None:
     bench = Bench(timeout=1.0, stuck_after=2.0)
     started, release = threading.Event(), threading.Event()
 
-    def block(_job):
+    def block(_job: Any) -> None:
         started.set()
         release.wait(20)
 
@@ -146,7 +147,7 @@ def test_a_run_that_cannot_be_interrupted_gives_the_worker_up():
     assert bench.executor.in_flight == 0
 
 
-def test_a_job_is_answered_once():
+def test_a_job_is_answered_once() -> None:
     job = Bench().job()
     assert [job.take_answer(), job.take_answer()] == [True, False]
     assert [job.start(), job.start()] == [True, False]

@@ -1,5 +1,7 @@
 """``@rawhttp`` scripts, with Werkzeug."""
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("werkzeug")
@@ -22,31 +24,31 @@ def run(request):
 """
 
 
-def test_the_script_decides(app):
+def test_the_script_decides(app: Any) -> None:
     answer = app(RAW)("GET", "/score?a=b")
     assert (answer.status, answer.answer) == (203, b"/score?a=b")
     assert answer.answer_headers["content-type"] == "text/plain"
     assert answer.answer_headers["x-many"] == "b"  # repeated, the fake keeps the last
 
 
-def test_forms(app):
+def test_forms(app: Any) -> None:
     answer = app(RAW)("POST", body=b"x=1", content_type="application/x-www-form-urlencoded")
     assert answer.json["form"] == {"x": "1"}
 
 
-def test_bodies(app):
+def test_bodies(app: Any) -> None:
     assert app(RAW)("POST", body=b"\xff\x00").json["length"] == 2
 
 
-def test_options_is_the_scripts(app):
+def test_options_is_the_scripts(app: Any) -> None:
     assert app(RAW)("OPTIONS").json == {"length": 0, "form": {}}
 
 
-def test_streams(app):
+def test_streams(app: Any) -> None:
     answer = app(RAW)("POST", "/score?stream=1")
     assert (answer.status, answer.answer) == (200, b"ab")
 
 
-def test_a_server_error_counts_as_a_failed_run(app):
+def test_a_server_error_counts_as_a_failed_run(app: Any) -> None:
     answer = app(RAW)("POST", "/score?fail=1")
     assert (answer.status, answer.answer_headers["x-ms-run-function-failed"]) == (503, "True")

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import stat
@@ -10,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from penstock_scorer.auth.policy import dump
@@ -36,7 +36,7 @@ def run(data):
 """
 
 
-def eventually(condition, seconds=15):
+def eventually(condition: Any, seconds: Any = 15) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -45,9 +45,9 @@ def eventually(condition, seconds=15):
     return False
 
 
-def test_it_serves(serve):
+def test_it_serves(serve: Any) -> None:
     server = serve(SCRIPT)
-    assert stat.S_IMODE(os.stat(server.uds).st_mode) == 0o600
+    assert stat.S_IMODE(Path(server.uds).stat().st_mode) == 0o600
     answer = server.score('{"print": "hello"}', x_request_id="me")
     assert (answer.status, answer.headers["x-request-id"]) == (200, "me")
     assert json.loads(answer.body)["same_thread"] is True
@@ -65,7 +65,7 @@ def test_it_serves(serve):
     assert not Path(server.uds).exists()
 
 
-def test_health_is_answered_while_the_script_computes(serve):
+def test_health_is_answered_while_the_script_computes(serve: Any) -> None:
     server = serve(SCRIPT)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.score, '{"sleep": 1}')
@@ -97,7 +97,9 @@ def test_health_is_answered_while_the_script_computes(serve):
     ],
 )
 @pytest.mark.parametrize("preload", ["false", "true"])
-def test_a_script_that_cannot_be_served_ends_the_process(serve, text, reason, message, last, preload):
+def test_a_script_that_cannot_be_served_ends_the_process(
+    serve: Any, text: Any, reason: Any, message: Any, last: Any, preload: Any
+) -> None:
     if preload == "true" and reason == "WorkerDied":
         pytest.skip("preloading runs the script in the supervisor: what kills it kills everything")
     arguments = ["--entry_script", "/no/such/script.py"] if text is None else []
@@ -115,7 +117,7 @@ def test_a_script_that_cannot_be_served_ends_the_process(serve, text, reason, me
     assert not Path(server.uds).exists()
 
 
-def test_a_port_in_use(serve):
+def test_a_port_in_use(serve: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -125,7 +127,7 @@ def test_a_port_in_use(serve):
         assert json.loads(server.failure_file.read_text())["reason"] == "AddressInUse"
 
 
-def test_a_socket_in_use_is_refused_and_a_dead_one_replaced(serve):
+def test_a_socket_in_use_is_refused_and_a_dead_one_replaced(serve: Any) -> None:
     server = serve(SCRIPT)
     second = serve(SCRIPT, "--uds", server.uds, ready=False)
     assert second.process.wait(10) == 1
@@ -138,7 +140,7 @@ def test_a_socket_in_use_is_refused_and_a_dead_one_replaced(serve):
     third.wait_ready()
 
 
-def test_what_is_in_flight_at_sigterm_completes_and_says_close(serve):
+def test_what_is_in_flight_at_sigterm_completes_and_says_close(serve: Any) -> None:
     server = serve(SCRIPT)
     connections = [server.connection() for _ in range(4)]
     idle = server.connection()
@@ -155,18 +157,16 @@ def test_what_is_in_flight_at_sigterm_completes_and_says_close(serve):
         assert response.headers["connection"] == "close"
         connection.close()
     assert server.process.wait(10) == 0
-    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
-        idle.request("GET", "/")
-        idle.getresponse()
+    assert idle.sock.recv(1) == b""
     idle.close()
 
 
-def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve):
+def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve: Any) -> None:
     server = serve(SCRIPT, "--worker_count", "2")
     stop = threading.Event()
     problems, served = [], []
 
-    def load():
+    def load() -> None:
         connection = server.connection()
         while not stop.is_set():
             try:
@@ -181,7 +181,7 @@ def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve
                 if response.status != 200 or len(json.loads(body)["big"]) != 1000:
                     problems.append((response.status, body[:100]))
                 served.append(1)
-            except Exception as error:
+            except (http.client.HTTPException, OSError, ValueError) as error:
                 problems.append(error)
                 return
             if response.headers.get("connection") == "close":
@@ -200,7 +200,7 @@ def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve
     assert len(served) > 100
 
 
-def test_a_run_longer_than_the_grace_is_cut_off(serve):
+def test_a_run_longer_than_the_grace_is_cut_off(serve: Any) -> None:
     server = serve(SCRIPT, PENSTOCK_DRAIN_SECONDS="1")
     connection = server.connection()
     connection.request("POST", "/score", '{"sleep": 60}')
@@ -213,7 +213,7 @@ def test_a_run_longer_than_the_grace_is_cut_off(serve):
 
 
 @pytest.mark.parametrize("how", ['{"_exit": 7}', '{"kill": 1}', '{"exit": 1}'])
-def test_a_worker_that_dies_is_replaced_while_others_serve(serve, how):
+def test_a_worker_that_dies_is_replaced_while_others_serve(serve: Any, how: Any) -> None:
     server = serve(SCRIPT, "--worker_count", "2")
     before = set(server.workers())
     try:
@@ -230,7 +230,7 @@ def test_a_worker_that_dies_is_replaced_while_others_serve(serve, how):
         assert server.score().status == 200
 
 
-def test_kill_9_of_the_supervisor_leaves_no_orphan(serve):
+def test_kill_9_of_the_supervisor_leaves_no_orphan(serve: Any) -> None:
     server = serve(SCRIPT, "--worker_count", "3")
     workers = server.workers()
     assert len(workers) == 3
@@ -239,14 +239,14 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(serve):
     assert eventually(lambda: not any(alive(pid) for pid in workers))
 
 
-def alive(pid):
+def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
 
 
-def test_too_many_are_refused_and_none_is_lost(serve):
+def test_too_many_are_refused_and_none_is_lost(serve: Any) -> None:
     server = serve(SCRIPT, PENSTOCK_MAX_QUEUE_WAIT_MS="300", PENSTOCK_MAX_CONCURRENT="2")
     with ThreadPoolExecutor(10) as pool:
         began = time.monotonic()
@@ -259,7 +259,7 @@ def test_too_many_are_refused_and_none_is_lost(serve):
     assert server.score().status == 200
 
 
-def test_a_run_that_takes_too_long_is_answered_and_the_worker_goes_on(serve):
+def test_a_run_that_takes_too_long_is_answered_and_the_worker_goes_on(serve: Any) -> None:
     server = serve(SCRIPT, SCORING_TIMEOUT_MS="300")
     answer = server.score('{"spin": 1}')
     assert (answer.status, answer.headers["x-ms-run-function-failed"]) == (500, "True")
@@ -269,7 +269,7 @@ def test_a_run_that_takes_too_long_is_answered_and_the_worker_goes_on(serve):
     assert server.workers() == pid
 
 
-def test_a_stuck_worker_is_replaced(serve):
+def test_a_stuck_worker_is_replaced(serve: Any) -> None:
     server = serve(SCRIPT, SCORING_TIMEOUT_MS="200", WORKER_TIMEOUT="1", PENSTOCK_DRAIN_SECONDS="1")
     before = server.workers()
     assert server.score('{"sleep": 600}').status == 500
@@ -278,7 +278,7 @@ def test_a_stuck_worker_is_replaced(serve):
     assert server.score().status == 200
 
 
-def test_a_key_is_required_where_there_is_a_policy(serve, tmp_path):
+def test_a_key_is_required_where_there_is_a_policy(serve: Any, tmp_path: Any) -> None:
     policy = tmp_path / "policy.json"
     server = serve(SCRIPT, PENSTOCK_AUTH_POLICY=str(policy))
     assert server.score().status == 401
@@ -294,7 +294,7 @@ def test_a_key_is_required_where_there_is_a_policy(serve, tmp_path):
     assert eventually(lambda: server.score(authorization="Bearer k").status == 401, 1)
 
 
-def test_the_health_port_answers_health_only(serve):
+def test_the_health_port_answers_health_only(serve: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -307,7 +307,7 @@ def test_the_health_port_answers_health_only(serve):
     assert server.stop() == 0
 
 
-def test_broken_and_slow_clients_harm_nobody(serve):
+def test_broken_and_slow_clients_harm_nobody(serve: Any) -> None:
     server = serve(SCRIPT)
     sockets = []
     for text in (
@@ -329,7 +329,7 @@ def test_broken_and_slow_clients_harm_nobody(serve):
     assert eventually(lambda: "requests_in_flight 0" in server.get("/metrics").body.decode())
 
 
-def test_two_schemas_of_http(serve):
+def test_two_schemas_of_http(serve: Any) -> None:
     """Envoy may speak HTTP/2 to the instance: the preface is understood on the same socket."""
     server = serve(SCRIPT)
     client = socket.socket(socket.AF_UNIX)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from penstock_scorer.errors import SettingsError
@@ -10,7 +11,7 @@ from penstock_scorer.settings import resolve
 HERE = Path("/srv")
 
 
-def test_flag_wins_over_environment_wins_over_file(tmp_path):
+def test_flag_wins_over_environment_wins_over_file(tmp_path: Any) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"WORKER_COUNT": 2, "SCORING_TIMEOUT_MS": 7, "entry_script": "from_file.py"}))
     flags = {"config_file": str(file), "port": "80"}
@@ -19,7 +20,7 @@ def test_flag_wins_over_environment_wins_over_file(tmp_path):
     assert settings.entry_script == HERE / "from_file.py"
 
 
-def test_paths(tmp_path):
+def test_paths(tmp_path: Any) -> None:
     environ = {"AML_APP_ROOT": "/app", "AZUREML_ENTRY_SCRIPT": "src/score.py"}
     assert resolve({}, environ, HERE).entry_script == Path("/app/src/score.py")
     assert resolve({"entry_script": "s.py"}, environ, HERE).entry_script == HERE / "s.py"
@@ -28,7 +29,7 @@ def test_paths(tmp_path):
 @pytest.mark.parametrize(
     ("concurrent", "workers", "slots"), [(None, 1, 1), (None, 4, 1), (4, 1, 4), (4, 2, 2), (5, 2, 3), (1, 3, 1)]
 )
-def test_concurrency_is_shared_by_the_workers(concurrent, workers, slots):
+def test_concurrency_is_shared_by_the_workers(concurrent: Any, workers: Any, slots: Any) -> None:
     environ = {} if concurrent is None else {"PENSTOCK_MAX_CONCURRENT": str(concurrent)}
     assert resolve({"entry_script": "s", "worker_count": workers}, environ, HERE).slots == slots
 
@@ -45,12 +46,12 @@ def test_concurrency_is_shared_by_the_workers(concurrent, workers, slots):
         ({"entry_script": "s", "host": "0.0.0.0"}, {}, "Refusing to listen on 0.0.0.0 with no authentication"),
     ],
 )
-def test_refusals_name_the_setting(flags, environ, part):
+def test_refusals_name_the_setting(flags: Any, environ: Any, part: Any) -> None:
     with pytest.raises(SettingsError) as caught:
         resolve(flags, environ, HERE)
     assert part in str(caught.value)
 
 
-def test_with_a_policy_it_may_be_reached_from_elsewhere():
+def test_with_a_policy_it_may_be_reached_from_elsewhere() -> None:
     settings = resolve({"entry_script": "s", "host": "0.0.0.0"}, {"PENSTOCK_AUTH_POLICY": "/p"}, HERE)
     assert not settings.local

@@ -90,7 +90,7 @@ class Listener:
             False, None, *no_tls, (None, None),
         )  # fmt: skip
         serve = worker.serve_mtr_uds if uds else worker.serve_mtr
-        scheduler: Any = _Scheduler(loop, handle)  # type: ignore[no-untyped-call]
+        scheduler: Any = _Scheduler(loop, handle)
         self._serve = partial(serve, scheduler, loop, self._signal)
 
     def start(self) -> None:
