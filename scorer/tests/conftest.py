@@ -205,3 +205,12 @@ def serve(write: Callable[[str], Path]) -> Iterator[Callable[..., Server]]:
         server.process.wait()
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        ["uv", "build", "-q", "--wheel", "--out-dir", str(out), str(Path(__file__).parent.parent)], check=True
+    )
+    return next(out.glob("penstock_scorer-*.whl"))

@@ -97,7 +97,7 @@ def test_health_is_answered_while_the_script_computes(serve: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("preload", ["false", "true"])
-def test_a_script_that_cannot_be_served_ends_the_process(
+def test_a_script_that_cannot_be_served_ends_the_process(  # noqa: PLR0917
     serve: Any, text: Any, reason: Any, message: Any, last: Any, preload: Any
 ) -> None:
     if preload == "true" and reason == "WorkerDied":

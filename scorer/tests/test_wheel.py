@@ -12,7 +12,6 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-PROJECT = Path(__file__).parent.parent
 SCRIPT = """
 import json, sys
 def init(): print("python", sys.version_info[:2])
@@ -34,13 +33,6 @@ def interpreters() -> dict[str, str]:
         if path_found and ".pyenv/shims" not in path_found:
             found.setdefault(str(minor), path_found)
     return found
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    subprocess.run(["uv", "build", "-q", "--wheel", "--out-dir", str(out), str(PROJECT)], check=True)
-    return next(out.glob("penstock_scorer-*.whl"))
 
 
 @pytest.mark.parametrize("minor", sorted(interpreters()))

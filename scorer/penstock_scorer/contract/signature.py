@@ -95,12 +95,20 @@ def _rename_keyword(run: Callable[..., Any], outside: str, inside: str) -> None:
     wrapper: Any = run
     while hasattr(wrapper.__wrapped__, "__wrapped__"):
         wrapper = wrapper.__wrapped__
-    function = wrapper.__wrapped__
+    wrapper.__wrapped__ = _Renamed(wrapper.__wrapped__, outside, inside)
 
-    @functools.wraps(function)
-    def renamed(**arguments: Any) -> Any:
-        arguments[inside] = arguments.pop(outside)
-        return function(**arguments)
 
-    del renamed.__wrapped__
-    wrapper.__wrapped__ = renamed
+class _Renamed:
+    """Calls a function with one keyword renamed.
+
+    Not a closure: inference-schema finds the function it registered by following closures to their last cell.
+    """
+
+    def __init__(self, function: Callable[..., Any], outside: str, inside: str) -> None:
+        functools.update_wrapper(self, function)
+        del self.__dict__["__wrapped__"]
+        self._function, self._outside, self._inside = function, outside, inside
+
+    def __call__(self, **arguments: Any) -> Any:
+        arguments[self._inside] = arguments.pop(self._outside)
+        return self._function(**arguments)
