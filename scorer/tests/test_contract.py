@@ -31,7 +31,13 @@ def test_a_body_comes_back_formatted_as_the_standard_library_does(app: Any) -> N
 
 
 def test_query_parameters_become_an_object(app: Any) -> None:
-    assert app(ECHO)("GET", "/score?a=1&b=x&a=2&c=null&d=").json == {"a": [1, 2], "b": "x", "c": None, "d": ""}
+    assert app(ECHO)("GET", "/score?a=1&b=x&a=2&c=null&d=&e=%ff").json == {
+        "a": [1, 2],
+        "b": "x",
+        "c": None,
+        "d": "",
+        "e": "%FF",
+    }
 
 
 def test_a_body_that_is_not_utf_8_is_the_clients_fault(app: Any) -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
+
+# Bytes of a query that are not UTF-8 stay percent-encoded, as Werkzeug leaves them.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class InputMode(enum.Enum):
@@ -86,12 +90,13 @@ def parse_object(
 def parse_query(query: str) -> dict[str, Any]:
     """Query parameters as an object: values parsed as JSON where possible, repeated keys become a list."""
     values: dict[str, list[Any]] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True, errors="replace"):
+    for key, text in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        readable = _UNDECODED.sub(_percent, text)
         try:
-            value = json.loads(text)
+            value = json.loads(readable)
         except (ValueError, RecursionError):
-            value = text
-        values.setdefault(key, []).append(value)
+            value = readable
+        values.setdefault(_UNDECODED.sub(_percent, key), []).append(value)
     return {key: found[0] if len(found) == 1 else found for key, found in values.items()}
 
 
@@ -99,6 +104,10 @@ def is_json(content_type: str) -> bool:
     """Whether a Content-Type names JSON: ``application/json`` or ``application/*+json``, parameters aside."""
     mime = content_type.partition(";")[0].strip().lower()
     return mime == "application/json" or (mime.startswith("application/") and mime.endswith("+json"))
+
+
+def _percent(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]) - 0xDC00:02X}"
 
 
 def _json_object(content_type: str, body: bytes) -> dict[str, Any]:

@@ -196,7 +196,8 @@ class Front:
         except IdTooLongError as error:
             self._lane.failed(ErrorKind.BAD_INPUT)
             self._lane.answered(431, self._clock() - received)
-            request.respond(431, answers.headers(tail=error.headers), answers.error(str(error)))
+            tail = error.headers + (self._cors.headers(request.header, request.method) if self._cors else [])
+            request.respond(431, answers.headers(tail=tail), answers.error(str(error)))
             return None
         if self._cors is not None:
             tail += self._cors.headers(request.header, request.method)

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from penstock_scorer.auth.guard import Guard
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
@@ -98,10 +98,8 @@ def work(place: Place) -> None:
     except BaseException:  # noqa: BLE001 - the process ends here, and says why
         _log.exception("The worker failed")
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
         # The script's threads and exit handlers must not keep the process: the supervisor waits for it.
-        os._exit(code)
+        _flush_and_exit(code)
 
 
 class _Worker:
@@ -185,10 +183,13 @@ def _drained(listener: Listener) -> threading.Event:
     return done
 
 
-def _flush_and_exit(code: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+def _flush_and_exit(code: int) -> NoReturn:
+    """End this process, whatever state it is in (a full disk, a closed pipe)."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
 
 
 def _front(place: Place, script: Script, scoring: Scoring) -> Front:
