@@ -1,0 +1,1 @@
+"""HTTP: granian's workers driven directly, the routes, and the headers of the contract."""

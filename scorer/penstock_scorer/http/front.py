@@ -1,0 +1,218 @@
+"""The routes.
+
+Everything here runs on the transport's one Python thread, so it must never block: it checks the credential,
+makes the ids, and hands ``/score`` to the dataplane once the body has arrived. What the dataplane would have
+to wait for (health, metrics, refusals) is answered at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
+
+from penstock_scorer.contract.openapi import OpenApi, UnknownVersionError
+from penstock_scorer.dataplane import answers
+from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.http.ids import IdTooLongError, response_headers
+from penstock_scorer.telemetry import exposition
+from penstock_scorer.telemetry.metrics import ErrorKind, Lane, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.auth.guard import Guard
+    from penstock_scorer.dataplane.scoring import Scoring
+    from penstock_scorer.http.cors import Cors
+
+_log = logging.getLogger("penstock_scorer.http")
+_TEXT = ("content-type", "text/html; charset=utf-8")
+_UNAUTHORIZED = (
+    b'{"error": {"code": "Unauthorized", "message": "A valid credential is required: Authorization: Bearer KEY."}}'
+)
+
+
+class Incoming(Protocol):
+    """One request as the transport delivers it."""
+
+    method: str
+    path: str
+    query: str
+
+    def header(self, name: str, default: Any = None) -> Any:
+        """The first value of a header (name in lower case), or ``default``."""
+
+    def headers(self) -> Headers:
+        """Every header, names in lower case."""
+
+    def read(self, done: Callable[[bytes | None], None]) -> None:
+        """Call ``done`` with the body once it is whole, or with None when the client has left."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+
+    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+        """Start an answer of unknown length."""
+
+
+class Front:
+    """Answers every request, by itself or through the dataplane.
+
+    Args:
+        scoring: The dataplane.
+        openapi: The service's description.
+        metrics: What ``/metrics`` renders.
+        lane: The counters of the transport's thread.
+        guard: Who may call; None lets everybody (stand-alone on loopback only).
+        metrics_open: Whether ``/metrics`` needs no credential.
+        common: Headers of every answer of ``/``, ``/score`` and ``/swagger.json``.
+        cors: Cross-origin rules, if any.
+    """
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        openapi: OpenApi,
+        metrics: Metrics,
+        lane: Lane,
+        guard: Guard | None,
+        *,
+        metrics_open: bool = True,
+        common: Headers | None = None,
+        cors: Cors | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._scoring = scoring
+        self._openapi = openapi
+        self._metrics = metrics
+        self._lane = lane
+        self._guard = guard
+        self._metrics_open = metrics_open
+        self._common = common or []
+        self._cors = cors
+        self._clock = clock
+        self.draining = False
+
+    def __call__(self, request: Incoming) -> None:
+        """Answer one request. Never raises."""
+        try:
+            self._route(request)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("A fault in the scorer")
+            self._lane.failed(ErrorKind.INTERNAL)
+            request.respond(500, answers.JSON_HEADERS, answers.error(answers.INTERNAL))
+
+    def health(self, request: Incoming) -> None:
+        """Answer one request of the separate health port: ``GET /`` and nothing else. Never raises."""
+        if request.path == "/" and request.method in ("GET", "HEAD"):
+            request.respond(200, [_TEXT], b"Healthy")
+        else:
+            request.respond(404, answers.JSON_HEADERS, answers.error(answers.NOT_FOUND))
+
+    def _route(self, request: Incoming) -> None:
+        received = self._clock()
+        path, method = request.path, request.method
+        if path == "/score":
+            if not self._authorized(request, received):
+                return
+            if method not in ("POST", "GET", "OPTIONS", "HEAD"):
+                self._reject(request, 405, answers.NOT_ALLOWED, received)
+                return
+            tail = self._tail(request, received)
+            if tail is not None:
+                self._score(request, method, tail, received)
+        elif path == "/":
+            self._simple(request, [_TEXT], b"Healthy", received, open_=True)
+        elif path == "/metrics":
+            if self._metrics_open or self._authorized(request, received):
+                request.respond(200, [("content-type", exposition.CONTENT_TYPE)], exposition.render(self._metrics))
+        elif not self._authorized(request, received):
+            return
+        elif path == "/swagger.json":
+            self._swagger(request, received)
+        else:
+            self._reject(request, 404, answers.NOT_FOUND, received)
+
+    def _score(self, request: Incoming, method: str, tail: Headers, received: float) -> None:
+        if not self._scoring.raw:
+            if method == "OPTIONS":
+                request.respond(200, [_TEXT, answers.RUN_OK, *tail], b"")
+                return
+            if method == "HEAD":
+                request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
+                return
+        header = request.header
+        budget = header("x-envoy-expected-rq-timeout-ms")
+        deadline = received + int(budget) / 1000 if budget is not None and budget.isdecimal() else None
+        job = Job(
+            request, method, request.path, request.query, header("content-type", ""), request.headers, tail,
+            received, deadline,
+        )  # fmt: skip
+        request.read(partial(self._arrived, job))
+
+    def _arrived(self, job: Job, body: bytes | None) -> None:
+        if body is None:
+            self._lane.failed(ErrorKind.DISCONNECTED)
+            return
+        job.body = body
+        self._scoring.submit(job)
+
+    def _swagger(self, request: Incoming, received: float) -> None:
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            self._reject(request, 405, answers.NOT_ALLOWED, received)
+            return
+        version = parse_qs(request.query, keep_blank_values=True).get("version", ["2"])[0]
+        try:
+            document = self._openapi.document(version)
+        except UnknownVersionError as error:
+            tail = self._tail(request, received)
+            if tail is not None:
+                request.respond(404, answers.headers(tail=tail), answers.error(str(error)))
+            return
+        self._simple(request, answers.JSON_HEADERS, document, received)
+
+    def _simple(
+        self, request: Incoming, headers: Headers, body: bytes, received: float, *, open_: bool = False
+    ) -> None:
+        method = request.method
+        if method not in ("GET", "HEAD", "OPTIONS"):
+            if not open_ or self._authorized(request, received):
+                self._reject(request, 405, answers.NOT_ALLOWED, received)
+            return
+        tail = self._tail(request, received)
+        if tail is None:
+            return
+        if method == "OPTIONS":
+            request.respond(200, [_TEXT, ("allow", "OPTIONS, GET, HEAD"), *tail], b"")
+        else:
+            request.respond(200, [*headers, *tail], body)
+
+    def _tail(self, request: Incoming, received: float) -> Headers | None:
+        """Ids, server version, CORS and drain headers; None when the request has been refused for its ids."""
+        try:
+            tail = response_headers(request.header, self._common)
+        except IdTooLongError as error:
+            self._lane.failed(ErrorKind.BAD_INPUT)
+            self._lane.answered(431, self._clock() - received)
+            tail = error.headers + (self._cors.headers(request.header, request.method) if self._cors else [])
+            request.respond(431, answers.headers(tail=tail), answers.error(str(error)))
+            return None
+        if self._cors is not None:
+            tail += self._cors.headers(request.header, request.method)
+        if self.draining:
+            tail.append(("connection", "close"))
+        return tail
+
+    def _authorized(self, request: Incoming, received: float) -> bool:
+        if self._guard is None or self._guard.client(request.header("authorization")) is not None:
+            return True
+        self._lane.failed(ErrorKind.UNAUTHORIZED)
+        self._lane.answered(401, self._clock() - received)
+        request.respond(401, [answers.CONTENT_JSON, ("www-authenticate", "Bearer")], _UNAUTHORIZED)
+        return False
+
+    def _reject(self, request: Incoming, status: int, message: str, received: float) -> None:
+        self._lane.answered(status, self._clock() - received)
+        request.respond(status, answers.JSON_HEADERS, answers.error(message))

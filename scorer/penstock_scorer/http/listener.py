@@ -1,0 +1,147 @@
+"""granian's HTTP worker, without an event loop. The only file that touches granian.
+
+granian's own RSGI interface schedules a coroutine on an asyncio loop for every request; for a blocking
+``run`` that costs more than HTTP itself (docs/decisions/scorer-rsgi-or-wsgi.md). Its worker only asks two
+things of Python: a ``CallbackScheduler`` that is told of each request, and an object that stands for the loop
+and is told when a body has arrived. Both are answered here by plain calls on granian's one Python thread.
+
+These are granian's internals, hence the pin to one minor version in pyproject.toml and the tests that run the
+real server on every interpreter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from granian.http import HTTP1Settings, HTTP2Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.dataplane.job import Headers
+
+# Its type stubs describe other signatures than the compiled module has.
+_granian: Any = importlib.import_module("granian._granian")
+_log = logging.getLogger("penstock_scorer.http")
+_MAX_CONNECTIONS = 16384
+
+
+class Request:
+    """One request on granian's hands (:class:`penstock_scorer.http.front.Incoming`)."""
+
+    __slots__ = ("_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
+
+    def __init__(self, scope: Any, protocol: Any) -> None:
+        self._scope = scope
+        self._protocol = protocol
+        headers = scope.headers  # a copy of the whole map: taken once
+        self.header = headers.get
+        self.items = headers.items
+        self.method: str = scope.method
+        self.path: str = scope.path
+        self.query: str = scope.query_string
+        self.respond = protocol.response_bytes
+
+    def headers(self) -> Headers:
+        """Every header, names in lower case."""
+        return list(self.items())
+
+    def read(self, done: Callable[[bytes | None], None]) -> None:
+        """Call ``done`` with the body once it is whole, on granian's Python thread."""
+        self._protocol().add_done_callback(_Arrival(done))
+
+    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+        """Start an answer of unknown length."""
+        transport = self._protocol.response_stream(status, headers)
+
+        def send(chunk: bytes) -> bool:
+            try:
+                # granian sends at the call and returns an awaitable that says how it went: done, or raising.
+                for _ in transport.send_bytes(chunk):
+                    pass
+            except Exception:  # noqa: BLE001 - whatever granian raises, the client has left
+                return False
+            return True
+
+        return send
+
+
+class Listener:
+    """Serves one listening socket.
+
+    Args:
+        listener: Bound; granian makes it listen. It stays the caller's to close in other processes.
+        handle: Called for each request on granian's Python thread; must not block or raise.
+        http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
+    """
+
+    def __init__(self, listener: socket.socket, handle: Callable[[Request], None], http: str = "auto") -> None:
+        uds = listener.family == socket.AF_UNIX
+        holder = _granian.SocketHolder(listener.fileno(), uds, 2048)
+        self._signal = _granian.WorkerSignal()
+        loop = _NoLoop()
+        no_tls: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
+        worker = _granian.RSGIWorker(
+            1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
+            False, None, *no_tls, (None, None),
+        )  # fmt: skip
+        serve = worker.serve_mtr_uds if uds else worker.serve_mtr
+        scheduler: Any = _Scheduler(loop, handle)
+        self._serve = partial(serve, scheduler, loop, self._signal)
+
+    def start(self) -> None:
+        """Accept connections from now on, on granian's threads; returns at once."""
+        self._serve()
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Stop accepting, let what is in flight finish, close idle connections, then call ``done``."""
+        self._signal.add_cb(done)
+        self._signal.set()
+
+
+class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
+    """Told by granian of each request."""
+
+    def __new__(cls, loop: Any, _handle: Any) -> Any:
+        return super().__new__(cls, loop, None, None, None, None)
+
+    def __init__(self, _loop: Any, handle: Callable[[Request], None]) -> None:
+        def schedule(watcher: Any) -> None:
+            try:
+                handle(Request(watcher.scope, watcher.proto))
+            except BaseException:  # noqa: BLE001 - granian would go on with the error set
+                _log.exception("A fault in the scorer")
+
+        self._schedule_fn = schedule
+
+
+class _NoLoop:
+    """Stands where granian expects an event loop: what is ready is called where it became ready."""
+
+    def call_soon_threadsafe(self, callback: Callable[..., None], *arguments: Any, context: Any = None) -> None:  # noqa: ARG002
+        try:
+            callback(*arguments)
+        except BaseException:  # noqa: BLE001 - as in _Scheduler
+            _log.exception("A fault in the scorer")
+
+    call_soon = call_soon_threadsafe
+
+
+class _Arrival:
+    """Passes a body on."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: Callable[[bytes | None], None]) -> None:
+        self._done = done
+
+    def __call__(self, future: Any) -> None:
+        try:
+            body = future.result()
+        except Exception:  # noqa: BLE001 - whatever granian raises, the body will not come
+            body = None
+        self._done(body)

@@ -1,0 +1,235 @@
+"""Every setting, its source and its default. The only file that reads the environment.
+
+A flag wins over an environment variable, which wins over the configuration file (JSON with the variables'
+names as keys). Flags are those of ``azmlinfsrv``, and Penstock's own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock_scorer import __version__
+from penstock_scorer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Names that a configuration file may use beside the variables' own.
+_FILE_NAMES = {
+    "app_root": "AML_APP_ROOT",
+    "source_dir": "AZUREML_SOURCE_DIRECTORY",
+    "entry_script": "AZUREML_ENTRY_SCRIPT",
+    "azureml_model_dir": "AZUREML_MODEL_DIR",
+    "service_name": "SERVICE_NAME",
+    "service_version": "SERVICE_VERSION",
+    "service_path_prefix": "SERVICE_PATH_PREFIX",
+    "scoring_timeout": "SCORING_TIMEOUT_MS",
+    "log_level": "AZUREML_LOG_LEVEL",
+    "cors_origins": "AML_CORS_ORIGINS",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this scorer does. Built by :func:`resolve`."""
+
+    entry_script: Path
+    app_root: Path
+    source_dir: Path | None = None
+    model_dir: str | None = None
+    """Shown to the script as ``AZUREML_MODEL_DIR``."""
+    host: str = "127.0.0.1"
+    port: int = 5001
+    health_port: int | None = None
+    """A second port that answers ``GET /`` only; None: there is none."""
+    uds: Path | None = None
+    """Listen on this Unix socket (mode 0600) instead of a port."""
+    worker_count: int = 1
+    preload: bool = False
+    """Import the script and call ``init`` once, before the workers are forked (``WORKER_PRELOAD``)."""
+    worker_timeout_s: float = 300.0
+    """Seconds an interrupted ``run`` may go on before its worker is replaced (``WORKER_TIMEOUT``)."""
+    scoring_timeout_ms: int = 3_600_000
+    max_concurrent: int | None = None
+    """Requests this instance runs at once, over all workers; None: one for each worker."""
+    max_queue_wait_ms: int | None = None
+    """Milliseconds a request may wait for its turn; None: as long as it takes."""
+    max_queue: int = 1024
+    """Requests that may wait in one worker."""
+    drain_seconds: float = 30.0
+    """Seconds for requests in flight after SIGTERM."""
+    cors_origins: tuple[str, ...] = ()
+    service_name: str = "ML service"
+    service_version: str = "1.0"
+    service_path_prefix: str = ""
+    log_level: str = "INFO"
+    server_version: str | None = f"penstock-scorer/{__version__}"
+    """The header ``x-ms-server-version``; None: not sent."""
+    auth_policy: Path | None = None
+    failure_file: Path | None = None
+    """Where to say, as JSON, why the start failed (``PENSTOCK_FAILURE_FILE``)."""
+    notes: tuple[str, ...] = field(default=())
+    """Sentences to print at the start."""
+
+    @property
+    def slots(self) -> int:
+        """Requests one worker runs at once: its share of ``max_concurrent``, rounded up."""
+        return max(1, math.ceil((self.max_concurrent or 1) / self.worker_count))
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the scorer."""
+        return self.uds is not None or is_loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for people."""
+        if self.uds is not None:
+            return f"unix:{self.uds}"
+        return f"http://{self.host}:{self.port}" if ":" not in self.host else f"http://[{self.host}]:{self.port}"
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Settings in force, as printed at the start."""
+        return [
+            ("Entry script", str(self.entry_script)),
+            ("Model directory", self.model_dir or "none"),
+            ("Listening at", self.address),
+            ("Health port", str(self.health_port or "none of its own")),
+            ("Workers", str(self.worker_count)),
+            ("Requests at once per worker", str(self.slots)),
+            ("Queue wait", "no limit" if self.max_queue_wait_ms is None else f"{self.max_queue_wait_ms} ms"),
+            ("Scoring timeout", f"{self.scoring_timeout_ms} ms"),
+            ("CORS origins", ", ".join(self.cors_origins) or "none"),
+            (
+                "Authentication",
+                f"policy {self.auth_policy}" if self.auth_policy else "OFF (stand-alone on this machine)",
+            ),
+        ]
+
+
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Merge flags, environment and configuration file.
+
+    Args:
+        flags: Values of the command line by flag name; None where not given.
+        environ: The environment.
+        cwd: What relative paths of flags start from.
+
+    Raises:
+        SettingsError: a value is missing, malformed or contradicts another.
+    """
+    given, notes = _configuration_file(flags.get("config_file") or environ.get("AZUREML_CONFIG_FILE"), cwd)
+    given.update(environ)
+    read = _Reader(flags, given)
+    app_root = _absolute(given.get("AML_APP_ROOT"), cwd) or cwd
+    script = _absolute(flags.get("entry_script"), cwd) or _absolute(given.get("AZUREML_ENTRY_SCRIPT"), app_root)
+    if script is None:
+        raise SettingsError("No entry script: give --entry_script, or set AZUREML_ENTRY_SCRIPT (or --config_file).")
+    model_dir = _absolute(flags.get("model_dir"), cwd)
+    if model_dir is not None and not model_dir.exists():
+        raise SettingsError(f"The model directory {model_dir} does not exist (--model_dir).")
+    if flags.get("appinsights_instrumentation_key") or given.get("AML_APP_INSIGHTS_KEY"):
+        notes.append("An Application Insights key was given; telemetry is at /metrics, nothing is sent to Azure.")
+    port = read.integer("port", "SERVER_PORT", 5001, 1, 65535)
+    health_port = read.integer("health_port", "HEALTH_PORT", None, 1, 65535)
+    settings = Settings(
+        entry_script=script,
+        app_root=app_root,
+        source_dir=_absolute(given.get("AZUREML_SOURCE_DIRECTORY"), app_root),
+        model_dir=str(model_dir) if model_dir else given.get("AZUREML_MODEL_DIR"),
+        host=str(flags.get("host") or "127.0.0.1"),
+        port=port or 5001,
+        health_port=None if health_port == port else health_port,
+        uds=_absolute(flags.get("uds"), cwd),
+        worker_count=read.integer("worker_count", "WORKER_COUNT", 1, 1, 1024) or 1,
+        preload=given.get("WORKER_PRELOAD", "false").lower() == "true",
+        worker_timeout_s=float(read.integer(None, "WORKER_TIMEOUT", 300, 1, 10**6) or 300),
+        scoring_timeout_ms=read.integer(None, "SCORING_TIMEOUT_MS", 3_600_000, 1, 10**9) or 3_600_000,
+        max_concurrent=read.integer(None, "PENSTOCK_MAX_CONCURRENT", None, 1, 10_000),
+        max_queue_wait_ms=read.integer(None, "PENSTOCK_MAX_QUEUE_WAIT_MS", None, 0, 10**9),
+        max_queue=read.integer(None, "PENSTOCK_MAX_QUEUE", 1024, 1, 10**6) or 1024,
+        drain_seconds=float(read.integer(None, "PENSTOCK_DRAIN_SECONDS", 30, 0, 86_400) or 0),
+        cors_origins=_list(flags.get("access_control_allow_origins") or given.get("AML_CORS_ORIGINS")),
+        service_name=given.get("SERVICE_NAME", "ML service"),
+        service_version=given.get("SERVICE_VERSION", "1.0"),
+        service_path_prefix=given.get("SERVICE_PATH_PREFIX", ""),
+        log_level=given.get("AZUREML_LOG_LEVEL", "INFO"),
+        server_version=_server_version(given),
+        auth_policy=_absolute(given.get("PENSTOCK_AUTH_POLICY"), cwd),
+        failure_file=_absolute(given.get("PENSTOCK_FAILURE_FILE"), cwd),
+        notes=tuple(notes),
+    )
+    if settings.auth_policy is None and not settings.local:
+        raise SettingsError(
+            f"Refusing to listen on {settings.host} with no authentication: set PENSTOCK_AUTH_POLICY, "
+            "or listen on 127.0.0.1 or a Unix socket."
+        )
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is an address only this machine can reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class _Reader:
+    flags: Mapping[str, Any]
+    given: Mapping[str, str]
+
+    def integer(self, flag: str | None, variable: str, default: int | None, low: int, high: int) -> int | None:
+        value, name = (self.flags.get(flag), f"--{flag}") if flag else (None, variable)
+        if value is None:
+            value, name = self.given.get(variable), variable
+        if value is None or value == "":
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            raise SettingsError(f"{name} is {value!r}, not a whole number.") from None
+        if not low <= number <= high:
+            raise SettingsError(f"{name} is {number}, not between {low} and {high}.")
+        return number
+
+
+def _configuration_file(path: Any, cwd: Path) -> tuple[dict[str, str], list[str]]:
+    if not path:
+        return {}, []
+    file = cwd / path
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The configuration file {file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise SettingsError(f"The configuration file {file} is not JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"The configuration file {file} is not a JSON object.")
+    known: dict[str, str] = {
+        _FILE_NAMES.get(str(key), str(key)): str(value) for key, value in data.items() if value is not None
+    }
+    foreign = sorted(key for key in data if key != key.upper() and key not in _FILE_NAMES)
+    notes = [f"The configuration file has keys the scorer does not know: {', '.join(foreign)}."] if foreign else []
+    return known, notes
+
+
+def _server_version(given: Mapping[str, str]) -> str | None:
+    if given.get("SERVER_VERSION_LOG_RESPONSE_ENABLED", "true").lower() != "true":
+        return None
+    return given.get("HTTP_X_MS_SERVER_VERSION", f"penstock-scorer/{__version__}") or None
+
+
+def _absolute(path: Any, base: Path) -> Path | None:
+    return Path(os.path.normpath(base / Path(str(path)).expanduser())) if path else None
+
+
+def _list(text: Any) -> tuple[str, ...]:
+    return tuple(part.strip() for part in str(text or "").split(",") if part.strip())

@@ -1,0 +1,1 @@
+"""Processes: one supervisor that serves nothing, and the workers it forks, replaces and ends."""

@@ -1,0 +1,74 @@
+"""Listening sockets, made once by the supervisor and shared by its workers.
+
+One accept queue for all workers, not one each (``SO_REUSEPORT``): a worker that dies takes no waiting
+connection with it, and a port that is in use is an error. A socket is bound early, so that the error comes
+early, and listens only once every worker is ready, so that nothing can connect before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from penstock_scorer.errors import AddressInUseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAX_PATH_BYTES = 107
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        AddressInUseError: the port cannot be had, or ``host`` is no address of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise AddressInUseError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return listener
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A bound Unix socket of mode 0600; a dead one in its place is removed.
+
+    Raises:
+        AddressInUseError: the path is too long, in use, or something else is there.
+    """
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise AddressInUseError(f"The socket path {path} is longer than {_MAX_PATH_BYTES} bytes.")
+    try:
+        _remove_dead(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+    except OSError as error:
+        raise AddressInUseError(f"Cannot listen on {path}: {error.strerror or error}.") from error
+    return listener
+
+
+def _remove_dead(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise AddressInUseError(f"Cannot listen on {path}: it exists and is no socket.")
+    except FileNotFoundError:
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise AddressInUseError(f"Cannot listen on {path}: another process does.")

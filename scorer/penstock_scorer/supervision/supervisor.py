@@ -1,0 +1,302 @@
+"""The supervisor binds, forks the workers, lets them go when all are ready, replaces the dead, and drains.
+
+It runs no code of the user's (unless ``WORKER_PRELOAD`` asks for it) and no thread, so that it can fork at
+any time and nothing the script does reaches it. Workers are forked, not spawned: the imports are paid once
+and their memory shared.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from penstock_scorer.errors import AddressInUseError, WorkerDiedError
+from penstock_scorer.supervision import worker as worker_process
+from penstock_scorer.supervision.failure import Failure, publish
+from penstock_scorer.supervision.sockets import bind_tcp, bind_unix
+from penstock_scorer.telemetry.logs import configure
+from penstock_scorer.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from penstock_scorer.contract.script import Script
+    from penstock_scorer.settings import Settings
+
+BOOT_FAILED = 3
+"""Exit code when the script cannot be served."""
+_MAX_BOOT_FAILURES = 5
+"""Replacements that may fail to load in a row, with no other worker ready, before the scorer gives up."""
+_BACKLOG = 2048
+_KILL_AFTER_GRACE_S = 2.0
+_MAX_BACKOFF_S = 30.0
+
+
+@dataclass
+class _Worker:
+    index: int
+    pid: int
+    wire: socket.socket
+    ready: bool = False
+    message: bytes = field(default=b"")
+
+
+class Supervisor:
+    """One scorer: its sockets and its workers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics(settings.worker_count, settings.slots + worker_process.EXTRA_LANES)
+        self._workers: dict[int, _Worker] = {}
+        self._replace_at: dict[int, float] = {}
+        self._boot_failures = 0
+        self._serving = False
+        self._script: Script | None = None
+        self._wake, self._wake_writer = socket.socketpair()
+        self._signals = b""
+        self._listener: socket.socket
+        self._health: socket.socket | None = None
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; returns the exit code.
+
+        Raises:
+            ScorerError: nothing was started: the address is taken, or a preloaded script cannot be served.
+        """
+        settings = self._settings
+        configure(settings.log_level, ())
+        self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
+        try:
+            self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None
+            self._announce()
+            self._catch_signals()
+            if settings.model_dir:
+                os.environ["AZUREML_MODEL_DIR"] = settings.model_dir
+            if settings.preload:
+                self._script = worker_process.prepare(settings)
+            for index in range(settings.worker_count):
+                self._fork(index)
+            return self._loop()
+        finally:
+            self._close()
+
+    def _loop(self) -> int:
+        stopping = False
+        deadline = 0.0
+        while True:
+            self._wait(deadline if stopping else None)
+            if self._stop_requested() and not stopping:
+                stopping = True
+                deadline = time.monotonic() + self._settings.drain_seconds + _KILL_AFTER_GRACE_S
+                self._close()
+                for worker in self._workers.values():
+                    _send(worker.wire, worker_process.DRAIN)
+                    os.kill(worker.pid, signal.SIGTERM)
+            failure = self._reap(stopping=stopping)
+            if failure is not None:
+                self._kill_all()
+                publish(failure, self._settings.failure_file)
+                return BOOT_FAILED
+            if stopping:
+                if not self._workers:
+                    return 0
+                if time.monotonic() > deadline:
+                    self._kill_all()
+                    return 0
+            else:
+                self._replace()
+                self._go()
+
+    def _wait(self, deadline: float | None) -> None:
+        """Until a worker speaks or dies, a signal comes, or a replacement is due."""
+        due = [*self._replace_at.values()] if deadline is None else [deadline]
+        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        wires = {worker.wire: worker for worker in self._workers.values()}
+        readable, _, _ = select.select([self._wake, *wires], [], [], timeout)
+        for source in readable:
+            if source is self._wake:
+                self._signals += self._wake.recv(4096)
+                continue
+            worker = wires[source]
+            data = _receive(source)
+            if not data:
+                # Closed: the process is ending; SIGCHLD follows, and until then select would spin on it.
+                self._await_exit(worker)
+            elif data == worker_process.READY and not worker.message:
+                worker.ready = True
+                self._boot_failures = 0
+                if self._serving:
+                    _send(worker.wire, worker_process.GO)
+            else:
+                worker.message += data
+
+    def _go(self) -> None:
+        """Once: when every worker is ready, listen and let them accept."""
+        if self._serving or len(self._workers) < self._settings.worker_count:
+            return
+        if not all(worker.ready for worker in self._workers.values()):
+            return
+        for listener in (self._listener, self._health):
+            if listener is not None:
+                try:
+                    listener.listen(_BACKLOG)
+                except OSError as error:
+                    raise AddressInUseError(f"Cannot listen on {listener.getsockname()}: {error.strerror}.") from error
+        self._serving = True
+        for worker in self._workers.values():
+            _send(worker.wire, worker_process.GO)
+        print(f"Ready at {self._settings.address}", flush=True)  # noqa: T201
+
+    def _fork(self, index: int) -> None:
+        ours, theirs = socket.socketpair()
+        supervisor = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            for worker in self._workers.values():
+                worker.wire.close()
+            for end in (ours, self._wake, self._wake_writer):
+                end.close()
+            place = worker_process.Place(
+                index,
+                self._settings,
+                self._metrics,
+                self._listener,
+                self._health,
+                theirs,
+                supervisor,
+                self._script,
+            )
+            worker_process.work(place)
+        theirs.close()
+        self._workers[index] = _Worker(index, pid, ours)
+
+    def _reap(self, *, stopping: bool) -> Failure | None:
+        """Take note of workers that ended; a failure when the scorer must give up."""
+        for worker in list(self._workers.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            self._drain_wire(worker)
+            del self._workers[worker.index]
+            worker.wire.close()
+            self._metrics.ended(worker.index)
+            if stopping:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            if worker.ready:
+                self._say(f"Worker {worker.index} (pid {worker.pid}) ended ({_describe(code)}); replacing it.")
+                self._replace_at[worker.index] = time.monotonic()
+                continue
+            failure = _failure(worker.message, code, self._settings)
+            self._boot_failures += 1
+            others_ready = any(other.ready for other in self._workers.values())
+            if not self._serving or (self._boot_failures >= _MAX_BOOT_FAILURES and not others_ready):
+                return failure
+            problem = f"{failure.message}\n{failure.traceback}".rstrip()
+            self._say(f"A replacement for worker {worker.index} failed: {problem}")
+            backoff = min(_MAX_BACKOFF_S, 0.5 * 2**self._boot_failures)
+            self._replace_at[worker.index] = time.monotonic() + backoff
+        return None
+
+    def _replace(self) -> None:
+        now = time.monotonic()
+        for index, due in list(self._replace_at.items()):
+            if due <= now:
+                del self._replace_at[index]
+                self._fork(index)
+
+    def _await_exit(self, worker: _Worker) -> None:
+        """A worker whose wire is closed is gone or as good as gone."""
+        for _ in range(100):
+            if os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+                return
+            time.sleep(0.01)
+        os.kill(worker.pid, signal.SIGKILL)
+
+    @staticmethod
+    def _drain_wire(worker: _Worker) -> None:
+        """What it said last."""
+        worker.wire.setblocking(False)
+        while True:
+            try:
+                data = worker.wire.recv(1 << 20)
+            except (BlockingIOError, ConnectionResetError):
+                return
+            if not data:
+                return
+            worker.message += data
+
+    def _kill_all(self) -> None:
+        for worker in self._workers.values():
+            os.kill(worker.pid, signal.SIGKILL)
+            os.waitpid(worker.pid, 0)
+        self._workers.clear()
+
+    def _catch_signals(self) -> None:
+        self._wake_writer.setblocking(False)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    def _stop_requested(self) -> bool:
+        return any(number in self._signals for number in (signal.SIGTERM, signal.SIGINT))
+
+    def _close(self) -> None:
+        """Stop new connections: the socket's path goes first, so that none can enter a queue nobody reads."""
+        if self._settings.uds is not None and self._listener.fileno() >= 0:
+            self._settings.uds.unlink(missing_ok=True)
+        self._listener.close()
+        if self._health is not None:
+            self._health.close()
+
+    def _announce(self) -> None:
+        print("Server settings")  # noqa: T201
+        for name, value in self._settings.describe():
+            print(f"  {name}: {value}")  # noqa: T201
+        for note in self._settings.notes:
+            print(f"  {note}")  # noqa: T201
+        sys.stdout.flush()
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(f"penstock-scorer: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _send(wire: socket.socket, word: bytes) -> None:
+    try:
+        wire.sendall(word)
+    except OSError:
+        # It is dying; reaping it says why.
+        return
+
+
+def _receive(wire: socket.socket) -> bytes:
+    """What a worker says; nothing when it is gone."""
+    try:
+        return wire.recv(1 << 20)
+    except ConnectionResetError:
+        return b""
+
+
+def _failure(message: bytes, code: int, settings: Settings) -> Failure:
+    if message:
+        return Failure.loads(message.decode())
+    script = settings.entry_script.name
+    return Failure.of(WorkerDiedError(f"The process ended while it loaded {script} ({_describe(code)})."))
+
+
+def _describe(code: int) -> str:
+    if code == worker_process.LEFT:
+        return "it asked to be replaced"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

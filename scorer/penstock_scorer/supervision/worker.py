@@ -1,0 +1,227 @@
+"""One worker process: load the script, wait for the word to go, serve, drain.
+
+The process' main thread calls ``init`` and becomes the first slot, so ``init`` and ``run`` share a thread. A
+second thread listens to the supervisor; a signal reaches it through a wake-up descriptor, so that draining
+begins at once even while the script computes in native code.
+
+Words on the wire, one byte each way: the worker says ``R`` (ready) or sends a failure as JSON; the supervisor
+says ``G`` (go) and ``D`` (drain). A closed wire means that the supervisor is gone: so is the worker, at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from penstock_scorer.auth.guard import Guard
+from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
+from penstock_scorer.contract.script import Script, load
+from penstock_scorer.dataplane.executor import Limits
+from penstock_scorer.dataplane.scoring import Scoring
+from penstock_scorer.errors import ScorerError
+from penstock_scorer.http.cors import Cors
+from penstock_scorer.http.front import Front
+from penstock_scorer.http.listener import Listener
+from penstock_scorer.supervision.failure import Failure
+from penstock_scorer.telemetry.logs import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.settings import Settings
+    from penstock_scorer.telemetry.metrics import Metrics
+
+READY, GO, DRAIN = b"R", b"G", b"D"
+LEFT = 70
+"""Exit code of a worker that asked to be replaced."""
+EXTRA_LANES = 2
+"""Metrics lanes beside the slots': the transport's thread and the watchman."""
+_LINGER_S = 0.05
+"""From announcing the end (``connection: close``) to closing: queued connections are still answered."""
+_LAST_MOMENT_S = 0.5
+"""For the main thread to see that it may end."""
+_PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger("penstock_scorer")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker inherits from the supervisor."""
+
+    index: int
+    settings: Settings
+    metrics: Metrics
+    listener: socket.socket
+    health: socket.socket | None
+    wire: socket.socket
+    supervisor: int
+    script: Script | None = None
+    """Loaded before the fork (``WORKER_PRELOAD``)."""
+
+
+def prepare(settings: Settings) -> Script:
+    """Import the script and call its ``init``.
+
+    Raises:
+        ScorerError: the script cannot be served, or its ``logging.json`` is wrong.
+    """
+    folders = (settings.app_root, settings.entry_script.parent)
+    configure(settings.log_level, folders)
+    search = (settings.app_root, *((settings.source_dir,) if settings.source_dir else ()))
+    script = load(settings.entry_script, search)
+    for note in script.run.notes:
+        _log.info(note)
+    script.init()
+    return script
+
+
+def work(place: Place) -> None:
+    """Be a worker; never returns."""
+    _die_with(place.supervisor)
+    faulthandler.enable()
+    code = 1
+    try:
+        code = _Worker(place).run()
+    except ScorerError as error:
+        place.wire.sendall(Failure.of(error).dumps().encode())
+    except BaseException:  # noqa: BLE001 - the process ends here, and says why
+        _log.exception("The worker failed")
+    finally:
+        # The script's threads and exit handlers must not keep the process: the supervisor waits for it.
+        _flush_and_exit(code)
+
+
+class _Worker:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._code = 0
+        self._wake, self._wake_writer = socket.socketpair()
+        for end in (self._wake, self._wake_writer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        place.metrics.started(place.index, os.getpid())
+
+    def run(self) -> int:
+        place, settings = self._place, self._place.settings
+        began = time.perf_counter()
+        script = place.script or prepare(settings)
+        lanes = [place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)]
+        scoring = Scoring(script.run, _limits(settings), lanes, self._leave)
+        front = _front(place, script, scoring)
+        listeners = [Listener(place.listener, front)]
+        if place.health is not None:
+            listeners.append(Listener(place.health, front.health))
+        place.metrics.ready(place.index, time.perf_counter() - began)
+        place.wire.sendall(READY)
+        scoring.executor.start()
+        # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to
+        # work.
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        threading.Thread(
+            target=self._control, args=(listeners, front, scoring), name="scorer-control", daemon=True
+        ).start()
+        scoring.executor.work()
+        return self._code
+
+    def _leave(self, why: str) -> None:
+        """Ask to be replaced: drain what others have in flight, then end with a code that says so."""
+        if self._code == 0:
+            self._code = LEFT
+            _log.error("%s; this worker ends and is replaced.", why)
+            self._wake_writer.send(b"\0")
+
+    def _control(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+        """Start on the supervisor's word; drain on its word, a signal or a wish of the worker's own."""
+        while True:
+            readable, _, _ = select.select([self._place.wire, self._wake], [], [])
+            if self._wake in readable:
+                break
+            word = self._place.wire.recv(1)
+            if word == GO:
+                for listener in listeners:
+                    listener.start()
+            elif word == DRAIN:
+                break
+            else:
+                os._exit(1)
+        self._drain(listeners, front, scoring)
+
+    def _drain(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+        """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
+        front.draining = True
+        grace = self._place.settings.drain_seconds
+        deadline = time.monotonic() + grace
+        if self._code == 0:
+            time.sleep(min(_LINGER_S, grace))
+        for closed in [_drained(listener) for listener in listeners]:
+            closed.wait(max(0.0, deadline - time.monotonic()))
+        scoring.executor.stop()
+        if self._code == LEFT:
+            # Everybody has been answered; what still runs is what made this worker leave.
+            deadline = min(deadline, time.monotonic() + _LAST_MOMENT_S)
+        time.sleep(max(_LAST_MOMENT_S, deadline - time.monotonic()))
+        _log.error("%d request(s) did not finish within %.0f s and are cut off.", scoring.executor.in_flight, grace)
+        _flush_and_exit(self._code)
+
+
+def _drained(listener: Listener) -> threading.Event:
+    done = threading.Event()
+    listener.drain(done.set)
+    return done
+
+
+def _flush_and_exit(code: int) -> NoReturn:
+    """End this process, whatever state it is in (a full disk, a closed pipe)."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
+
+
+def _front(place: Place, script: Script, scoring: Scoring) -> Front:
+    settings = place.settings
+    info = ServiceInfo(settings.service_name, settings.service_version, settings.service_path_prefix)
+    return Front(
+        scoring,
+        OpenApi(script.run.call, info, settings.entry_script.parent),
+        place.metrics,
+        place.metrics.lane(place.index, 0),
+        Guard(settings.auth_policy) if settings.auth_policy else None,
+        metrics_open=settings.local,
+        common=[("x-ms-server-version", settings.server_version)] if settings.server_version else [],
+        cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    wait = settings.max_queue_wait_ms
+    return Limits(
+        slots=settings.slots,
+        max_queue=settings.max_queue,
+        max_wait=None if wait is None else wait / 1000,
+        timeout=settings.scoring_timeout_ms / 1000,
+        stuck_after=settings.worker_timeout_s,
+    )
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel kill this process when its supervisor dies, however it dies."""
+    prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != supervisor:
+        os._exit(1)
