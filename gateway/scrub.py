@@ -10,6 +10,7 @@ MAX_LENGTH = 400
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(-----END [A-Z0-9 ]+-----|$)", re.DOTALL)
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_\-.~]{28,}")
 
+
 def scrub(text: str) -> str:
     """``text`` in one line of at most 400 characters, without certificates, keys, digests and tokens."""
     text = _PEM.sub("[removed]", text)

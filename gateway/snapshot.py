@@ -131,4 +131,3 @@ class Snapshot:
 
 def _label(key: Key) -> str:
     return f"{key[0].rpartition('.')[2]} {key[1]!r}"
-

@@ -35,7 +35,7 @@ ABSENT = Stage()
 def plan(current: Stage, goal: Stage) -> tuple[Stage, ...]:
     """The stages from ``current`` (excluded) to ``goal`` (included); empty when they are the same."""
     if current.front == goal.front:
-        stages = (goal,)
+        stages: tuple[Stage, ...] = (goal,)
     else:
         both = _grow(current.backends, goal.backends)
         stages = (Stage(both, current.front), Stage(both, goal.front), goal)

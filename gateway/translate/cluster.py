@@ -63,5 +63,3 @@ def _thresholds(deployment: DeploymentRoute) -> circuit_breaker_pb2.CircuitBreak
         # All requests of an instance that dies may be retried at once. The default, 3, loses the rest.
         max_retries=limit,
     )
-
-

@@ -40,6 +40,4 @@ def _address(text: str) -> address_pb2.Address:
     parsed = parse_address(text)
     if isinstance(parsed, UnixAddress):
         return address_pb2.Address(pipe=address_pb2.Pipe(path=parsed.path))
-    return address_pb2.Address(
-        socket_address=address_pb2.SocketAddress(address=parsed.ip, port_value=parsed.port)
-    )
+    return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=parsed.ip, port_value=parsed.port))

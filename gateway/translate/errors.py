@@ -42,9 +42,7 @@ NO_TRAFFIC = Answer(
     "No deployment of this endpoint has traffic. Give one a share, or name one in the azureml-model-deployment header.",
 )
 _CHALLENGE = (("www-authenticate", 'Bearer realm="penstock"'),)
-NO_CREDENTIAL = Answer(
-    401, "Unauthorized", "A credential is required: send 'Authorization: Bearer KEY'.", _CHALLENGE
-)
+NO_CREDENTIAL = Answer(401, "Unauthorized", "A credential is required: send 'Authorization: Bearer KEY'.", _CHALLENGE)
 
 _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
     # A request can carry several flags (a failed attempt, then a timeout): the most telling comes first.
@@ -88,9 +86,7 @@ _RUNTIME_KEY = "penstock.none"
 
 def local_reply_config() -> hcm.LocalReplyConfig:
     """The rewriting of Envoy's own answers. It costs nothing on requests an upstream answers."""
-    return hcm.LocalReplyConfig(
-        mappers=list(_mappers()), body_format=_format("%LOCAL_REPLY_BODY%")
-    )
+    return hcm.LocalReplyConfig(mappers=list(_mappers()), body_format=_format("%LOCAL_REPLY_BODY%"))
 
 
 def _mappers() -> Iterator[hcm.ResponseMapper]:

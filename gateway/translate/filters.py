@@ -28,8 +28,9 @@ def _ranked() -> Iterator[tuple[str, AnyMessage]]:
     # 2. The backstop directly behind every way to prove oneself, before anything spends memory on the request.
     yield auth.RBAC_FILTER, auth.backstop()
     # 3. The body limit. It buffers, so it comes after authentication: only known clients may hold memory.
-    yield route.BUFFER_FILTER, messages.pack(
-        buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=_UNROUTED_BODY_BYTES))
+    yield (
+        route.BUFFER_FILTER,
+        messages.pack(buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=_UNROUTED_BODY_BYTES))),
     )
     # 4. The router ends every chain; it does timeouts, retries, mirrors and shares.
     yield "envoy.filters.http.router", messages.pack(router_pb2.Router())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from envoy.config.core.v3 import address_pb2, extension_pb2, protocol_pb2
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
+from envoy.config.core.v3 import address_pb2, extension_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
@@ -29,9 +29,7 @@ def listener(settings: GatewaySettings) -> Resource:
     message = listener_pb2.Listener(
         name=names.LISTENER,
         address=address_pb2.Address(
-            socket_address=address_pb2.SocketAddress(
-                address=settings.listen_address, port_value=settings.listen_port
-            )
+            socket_address=address_pb2.SocketAddress(address=settings.listen_address, port_value=settings.listen_port)
         ),
         per_connection_buffer_limit_bytes=UInt32Value(value=_CONNECTION_BUFFER_BYTES),
         filter_chains=[listener_components_pb2.FilterChain(filters=[manager])],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from envoy.config.core.v3 import config_source_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration

@@ -12,7 +12,7 @@ HEADER_CLIENT: Final = "x-penstock-client"
 IDENTITY_PREFIXES: Final = ("x-penstock-", "x-envoy-")
 """Headers a client may not send: the first say who it is, the second change timeouts and retries."""
 HEADER_UPSTREAM_TIME: Final = "x-envoy-upstream-service-time"
-"""Set by Envoy's router on what an upstream answered, never on its own answers; the Lua filter tells them apart by it."""
+"""Set by Envoy's router on what an upstream answered, never on its own answers: the Lua filter tells them apart."""
 
 
 def cluster_name(endpoint: str, deployment: str) -> str:

@@ -25,9 +25,7 @@ def scoped_route(endpoint: str) -> Resource:
         route_configuration_name=route_config,
         key=scoped_route_pb2.ScopedRouteConfiguration.Key(fragments=[fragment]),
     )
-    return messages.resource(
-        ResourceType.SCOPED_ROUTE, endpoint, message, refs=((ResourceType.ROUTE, route_config),)
-    )
+    return messages.resource(ResourceType.SCOPED_ROUTE, endpoint, message, refs=((ResourceType.ROUTE, route_config),))
 
 
 def scoped_routes() -> hcm.ScopedRoutes:

@@ -4,6 +4,9 @@ function envoy_on_response(handle)
   local headers = handle:headers()
   -- Only what an upstream answered carries it; the gateway's own answers are complete already.
   if not headers:get("x-envoy-upstream-service-time") then
+    if headers:get(":status") == "401" then
+      headers:remove("azureml-model-deployment") -- Envoy adds the route's; who has no key learns no names
+    end
     return
   end
   headers:remove("x-envoy-upstream-service-time")
