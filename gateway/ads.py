@@ -78,6 +78,18 @@ class AdsServer:
         """The connected Envoys that have said who they are."""
         return tuple(stream for stream in self._streams if stream.node_id)
 
+    def connect(self) -> AdsStream:
+        """Open the state of one more Envoy; the socket's handler and tests call it."""
+        stream = AdsStream(self._snapshot, self._nonce, self._clock)
+        self._streams.add(stream)
+        return stream
+
+    def disconnect(self, stream: AdsStream) -> None:
+        """That Envoy has gone; whoever waited for it need not."""
+        self._streams.discard(stream)
+        stream.close()
+        self._on_connection(len(self.streams))
+
     def publish(self, change: Change) -> tuple[Key, ...]:
         """Set the snapshot and wake who cares; returns what differs.
 
@@ -108,8 +120,7 @@ class AdsServer:
                     stream.forget(waiter)
 
     async def _serve(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], context: _Context) -> None:
-        stream = AdsStream(self._snapshot, self._nonce, self._clock)
-        self._streams.add(stream)
+        stream = self.connect()
         reader = asyncio.create_task(self._read(requests, stream))
         grace = asyncio.get_running_loop().call_later(stream.grace_left, stream.wake.set)
         try:
@@ -121,9 +132,7 @@ class AdsServer:
         finally:
             grace.cancel()
             reader.cancel()
-            self._streams.discard(stream)
-            stream.close()
-            self._on_connection(len(self.streams))
+            self.disconnect(stream)
 
     async def _read(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], stream: AdsStream) -> None:
         try:

@@ -18,6 +18,8 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _IDLE_MS = 60_000
 """Idle upstream connections are closed after a minute: below what servers usually keep (75 s), so that the gateway
 hangs up first and no request meets a closing connection."""
+_CONNECTIONS = 1_000_000
+"""Never reached: requests are what is limited."""
 PENDING_FACTOR = 2
 """The hosted service's rule: requests beyond 2 x max_concurrent x instances are refused with 429."""
 
@@ -56,9 +58,9 @@ def _thresholds(deployment: DeploymentRoute) -> circuit_breaker_pb2.CircuitBreak
     limit = UInt32Value(value=PENDING_FACTOR * deployment.max_concurrent_requests_per_instance * instances)
     return circuit_breaker_pb2.CircuitBreakers.Thresholds(
         max_requests=limit,
-        # HTTP/1 uses a connection a request: a lower limit here would queue instead of refusing. Idle connections
-        # to a host that is gone count too, hence twice.
-        max_connections=UInt32Value(value=2 * limit.value),
+        # HTTP/1 uses a connection a request, and idle ones of other hosts count: a limit near max_requests would make
+        # requests wait that may run.
+        max_connections=UInt32Value(value=_CONNECTIONS),
         max_pending_requests=limit,
         # All requests of an instance that dies may be retried at once. The default, 3, loses the rest.
         max_retries=limit,
