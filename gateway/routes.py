@@ -99,7 +99,7 @@ class Refusal(StrEnum):
     """No Envoy is connected."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class RouteRefusedError(Exception):
     """A route did not take effect. ``detail`` is one sentence, free of secrets."""
 

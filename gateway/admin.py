@@ -1,0 +1,119 @@
+"""Envoy's admin interface over its Unix socket: is it ready, let it drain, how much does it use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class AdminUnreachableError(Exception):
+    """Envoy's admin socket does not answer: it is starting, stopping or gone."""
+
+    reason = "GatewayUnreachable"
+    hint = "Look at the gateway's log."
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What Envoy's allocator says, in bytes."""
+
+    allocated: int
+    heap: int
+
+
+class Admin:
+    """A client of one Envoy's admin socket. A connection per call: calls are rare, and Envoy may restart between."""
+
+    def __init__(self, socket: Path, *, timeout_s: float = 5.0) -> None:
+        """``timeout_s`` bounds each call."""
+        self._socket = socket
+        self._timeout_s = timeout_s
+
+    async def ready(self) -> bool:
+        """Whether Envoy has its configuration and accepts requests. False too when nothing answers."""
+        try:
+            status, _ = await self._call("GET", "/ready")
+        except AdminUnreachableError:
+            return False
+        return status == 200  # noqa: PLR2004  # HTTP
+
+    async def drain(self) -> None:
+        """Stop taking new connections, tell the open ones to close, and let in-flight requests finish.
+
+        Returns at once; draining takes ``drain_seconds`` of the settings.
+        """
+        await self._post("/healthcheck/fail")
+        await self._post("/drain_listeners?graceful&skip_exit")
+
+    async def active_requests(self) -> int:
+        """Requests being answered now."""
+        return await self.stat("http.gateway.downstream_rq_active")
+
+    async def quit(self) -> None:
+        """End the process now. Drain before, or in-flight requests fail."""
+        await self._post("/quitquitquit")
+
+    async def reopen_logs(self) -> None:
+        """Write to a new access log, after the old one was renamed."""
+        await self._post("/reopen_logs")
+
+    async def memory(self) -> Memory:
+        """How much memory Envoy uses."""
+        tree = json.loads(await self._get("/memory"))
+        return Memory(allocated=int(tree["allocated"]), heap=int(tree["heap_size"]))
+
+    async def stat(self, name: str) -> int:
+        """A counter or gauge by its full name; 0 when Envoy has not made it yet."""
+        tree = json.loads(await self._get(f"/stats?format=json&filter=^{name.replace('.', '%5C.')}$"))
+        return next((int(entry["value"]) for entry in tree["stats"] if entry.get("name") == name), 0)
+
+    async def config_dump(self) -> str:
+        """All of Envoy's configuration, JSON. Digests of keys are in it: for tests and debugging only."""
+        return await self._get("/config_dump")
+
+    async def _get(self, path: str) -> str:
+        return self._body(path, await self._call("GET", path))
+
+    async def _post(self, path: str) -> str:
+        return self._body(path, await self._call("POST", path))
+
+    @staticmethod
+    def _body(path: str, answer: tuple[int, str]) -> str:
+        status, body = answer
+        if status != 200:  # noqa: PLR2004  # HTTP
+            raise AdminUnreachableError(f"The gateway's admin interface answered {status} to {path}.")
+        return body
+
+    async def _call(self, method: str, path: str) -> tuple[int, str]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._exchange(method, path)
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            raise AdminUnreachableError(f"The gateway does not answer on {self._socket}.") from error
+
+    async def _exchange(self, method: str, path: str) -> tuple[int, str]:
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            request = f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            writer.write(request.encode())
+            await writer.drain()
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            if b"transfer-encoding: chunked" in head.lower():
+                body = _unchunk(body)
+            return int(head.split(b" ", 2)[1]), body.decode()
+        finally:
+            writer.close()
+
+
+def _unchunk(body: bytes) -> bytes:
+    parts: list[bytes] = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            return b"".join(parts)
+        parts.append(rest[:length])
+        body = rest[length + 2 :]
+    raise EOFError("the answer ends within its chunks")

@@ -1,0 +1,173 @@
+"""The delta ADS server: every Envoy's one stream to the control plane.
+
+It listens on a Unix socket that only its own user may open (rule 10), and never before the state is loaded (rule 8): an
+empty first answer makes Envoy drop what it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from gateway.ads_stream import AdsStream, Request, Target, Waiter
+from gateway.snapshot import Change, Key, Snapshot
+from gateway.subscription import Response
+
+_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_METHOD = "DeltaAggregatedResources"
+_Context = grpc.aio.ServicerContext[discovery_pb2.DeltaDiscoveryRequest, discovery_pb2.DeltaDiscoveryResponse]
+
+
+class AdsServer:
+    """Publishes a snapshot to every connected Envoy, and tells when they have it."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        clock: Callable[[], float],
+        on_connection: Callable[[int], None] = lambda _connected: None,
+    ) -> None:
+        """``clock`` is monotonic seconds; ``on_connection`` is told the number of Envoys whenever it changes."""
+        self._snapshot = snapshot
+        self._clock = clock
+        self._on_connection = on_connection
+        self._streams: set[AdsStream] = set()
+        self._server: grpc.aio.Server | None = None
+        nonces = count(1)
+        self._nonce = lambda: str(next(nonces))
+
+    async def start(self, socket: Path) -> None:
+        """Listen on ``socket`` (created with mode 0600). The snapshot must be complete by now.
+
+        Raises:
+            RuntimeError: the socket cannot be made.
+        """
+        server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._serve,
+            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler}),))
+        # The socket must never exist with a wider mode, not even between bind and chmod.
+        umask = os.umask(0o177)
+        try:
+            server.add_insecure_port(f"unix:{socket}")
+        finally:
+            os.umask(umask)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """End every stream. Envoys keep serving what they have, and come back to the next server."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace=None)
+
+    @property
+    def streams(self) -> tuple[AdsStream, ...]:
+        """The connected Envoys that have said who they are."""
+        return tuple(stream for stream in self._streams if stream.node_id)
+
+    def connect(self) -> AdsStream:
+        """Open the state of one more Envoy; the socket's handler and tests call it."""
+        stream = AdsStream(self._snapshot, self._nonce, self._clock)
+        self._streams.add(stream)
+        return stream
+
+    def disconnect(self, stream: AdsStream) -> None:
+        """That Envoy has gone; whoever waited for it need not."""
+        self._streams.discard(stream)
+        stream.close()
+        self._on_connection(len(self.streams))
+
+    def publish(self, change: Change) -> tuple[Key, ...]:
+        """Set the snapshot and wake who cares; returns what differs.
+
+        Changes published in one turn of the event loop travel together.
+        """
+        changed = self._snapshot.apply(change)
+        for stream in self._streams:
+            stream.mark(changed)
+        return changed
+
+    async def wait(self, targets: Sequence[Target], timeout_s: float) -> None:
+        """Return once every Envoy connected now has settled ``targets``, or has gone.
+
+        Raises:
+            gateway.ads_stream.RejectedError: one answered NACK.
+            TimeoutError: one did not answer in ``timeout_s`` seconds.
+        """
+        waiter = Waiter()
+        for stream in self.streams:
+            stream.watch(targets, waiter)
+        waiter.check()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter.future
+        finally:
+            if waiter.future.cancelled() or waiter.future.exception() is not None:
+                for stream in self._streams:
+                    stream.forget(waiter)
+
+    async def _serve(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], context: _Context) -> None:
+        stream = self.connect()
+        reader = asyncio.create_task(self._read(requests, stream))
+        grace = asyncio.get_running_loop().call_later(stream.grace_left, stream.wake.set)
+        try:
+            while not reader.done():
+                await stream.wake.wait()
+                stream.wake.clear()
+                for response in stream.flush():
+                    await context.write(_encode(response))
+        finally:
+            grace.cancel()
+            reader.cancel()
+            self.disconnect(stream)
+
+    async def _read(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], stream: AdsStream) -> None:
+        try:
+            async for message in requests:
+                known = stream.node_id
+                stream.receive(_decode(message))
+                if stream.node_id != known:
+                    self._on_connection(len(self.streams))
+        finally:
+            stream.wake.set()
+
+
+def _decode(message: discovery_pb2.DeltaDiscoveryRequest) -> Request:
+    return Request(
+        type_url=message.type_url,
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        initial_versions=dict(message.initial_resource_versions),
+        nonce=message.response_nonce,
+        error=message.error_detail.message if message.HasField("error_detail") else None,
+        node_id=message.node.id,
+    )
+
+
+def _encode(response: Response) -> discovery_pb2.DeltaDiscoveryResponse:
+    return discovery_pb2.DeltaDiscoveryResponse(
+        type_url=response.type.value,
+        nonce=response.nonce,
+        resources=[
+            discovery_pb2.Resource(
+                name=resource.name,
+                version=resource.version,
+                resource=AnyMessage(type_url=resource.type.value, value=resource.body),
+            )
+            for resource in response.resources
+        ],
+        removed_resources=response.removed,
+    )

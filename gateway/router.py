@@ -1,0 +1,216 @@
+"""The gateway as the reconcilers see it: routes go in, and a call returns when every Envoy serves them.
+
+Each endpoint moves through the stages of :mod:`gateway.stages`; a stage is published as a change of the snapshot and
+waited for. What was published is remembered stage by stage, so a call that failed half-way is simply made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import structlog
+
+from gateway.ads import AdsServer
+from gateway.ads_stream import RejectedError, Target
+from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
+from gateway.settings import GatewaySettings
+from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
+from gateway.stages import ABSENT, Stage, plan
+from gateway.translate import names
+from gateway.translate.cluster import cluster
+from gateway.translate.endpoints import load_assignment
+from gateway.translate.listener import listener
+from gateway.translate.route import route_configuration
+from gateway.translate.scoped_route import scoped_route
+from gateway.validate import check_route
+
+_log = structlog.get_logger(__name__)
+
+
+class EnvoyRouter:
+    """Implements :class:`gateway.routes.Router` on Envoy.
+
+    With no Envoy connected, :meth:`apply` records the route (whoever connects is given it at once) and raises ABSENT,
+    so that nobody is told an endpoint serves when nothing does; the reconciler calls again, at the latest when
+    ``on_connection`` says that an Envoy is back. :meth:`remove` succeeds: whoever connects never hears of the
+    endpoint.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        on_connection: Callable[[int], None] = lambda _connected: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
+        self._settings = settings
+        self._snapshot = Snapshot()
+        self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
+        self._stages: dict[str, Stage] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._rejected: dict[str, str] = {}
+        self._preloaded = False
+        self._server.publish(Change(upserts=(listener(settings),)))
+
+    def preload(self, routes: tuple[EndpointRoute, ...]) -> None:
+        """See :meth:`gateway.routes.Router.preload`.
+
+        A route that contradicts itself is left out and reported by :meth:`status`: one bad row must not keep every
+        other endpoint from being served.
+        """
+        for route in routes:
+            try:
+                check_route(route)
+            except RouteRefusedError as error:
+                self._rejected[route.name] = str(error)
+                _log.error("route left out", endpoint=route.name, reason=str(error))
+            else:
+                self._publish(route.name, Stage.of(route))
+        self._preloaded = True
+
+    async def start(self) -> None:
+        """Open the ADS socket.
+
+        Raises:
+            RuntimeError: :meth:`preload` was not called, or the socket cannot be made.
+        """
+        if not self._preloaded:
+            raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
+        await self._server.start(self._settings.ads_socket)
+
+    async def stop(self) -> None:
+        """Close the ADS socket. Envoys keep serving."""
+        await self._server.stop()
+
+    async def apply(self, route: EndpointRoute) -> None:
+        """See :meth:`gateway.routes.Router.apply`."""
+        check_route(route)
+        async with self._exclusive(route.name):
+            before = self._stages.get(route.name, ABSENT)
+            try:
+                await self._advance(route.name, Stage.of(route))
+            except RouteRefusedError as error:
+                if error.reason is Refusal.REJECTED:
+                    self._rejected[route.name] = str(error)
+                    await self._go_back(route.name, before)
+                raise
+            self._rejected.pop(route.name, None)
+            if not self._server.streams:
+                raise RouteRefusedError(
+                    route.name,
+                    Refusal.ABSENT,
+                    "No gateway is connected; the route takes effect when one is.",
+                    "Start the gateway, or look at its log.",
+                )
+
+    async def remove(self, endpoint: str) -> None:
+        """See :meth:`gateway.routes.Router.remove`."""
+        async with self._exclusive(endpoint):
+            await self._advance(endpoint, ABSENT)
+            self._rejected.pop(endpoint, None)
+
+    def status(self) -> GatewayStatus:
+        """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""
+        streams = self._server.streams
+        pending = {names.endpoint_of(name) for stream in streams for name in stream.pending()}
+        rejected = dict(self._rejected)
+        for stream in streams:
+            for (kind, name), reason in stream.rejected():
+                label = f"listener/{name}" if kind is ResourceType.LISTENER else names.endpoint_of(name)
+                rejected.setdefault(label, reason)
+        return GatewayStatus(
+            connected=len(streams),
+            endpoints=sum(stage.front is not None for stage in self._stages.values()),
+            pending=tuple(sorted(pending)),
+            rejected=rejected,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self, endpoint: str) -> AsyncIterator[None]:
+        """One change of an endpoint at a time; different endpoints do not wait for each other."""
+        lock, waiting = self._locks.get(endpoint, (asyncio.Lock(), 0))
+        self._locks[endpoint] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[endpoint]
+            if waiting == 1:
+                del self._locks[endpoint]
+            else:
+                self._locks[endpoint] = lock, waiting - 1
+
+    async def _advance(self, endpoint: str, goal: Stage) -> None:
+        """Move an endpoint to ``goal``, waiting for every Envoy at every stage."""
+        current = self._stages.get(endpoint, ABSENT)
+        # Without a stage to go through, a former call's may still be unacknowledged: wait for the goal itself.
+        for stage in plan(current, goal) or (goal,):
+            removed = self._publish(endpoint, stage)
+            targets = [*self._targets(endpoint, stage), *(Target(key, None) for key in removed)]
+            try:
+                await self._server.wait(targets, self._settings.ack_timeout_s)
+            except RejectedError as error:
+                raise RouteRefusedError(
+                    endpoint,
+                    Refusal.REJECTED,
+                    f"The gateway refused the configuration of endpoint {endpoint!r}: {error.reason}",
+                    "What served before is unchanged.",
+                ) from error
+            except TimeoutError as error:
+                raise RouteRefusedError(
+                    endpoint,
+                    Refusal.TIMEOUT,
+                    f"A gateway did not acknowledge within {self._settings.ack_timeout_s:g} s.",
+                    "It is tried again; what served before still does.",
+                ) from error
+
+    async def _go_back(self, endpoint: str, stage: Stage) -> None:
+        """After a NACK what served before is the state again.
+
+        That is for the Envoys that took the new one, and for those that connect later.
+        """
+        with contextlib.suppress(RouteRefusedError):
+            await self._advance(endpoint, stage)
+
+    def _publish(self, endpoint: str, stage: Stage) -> tuple[Key, ...]:
+        """Publish one stage; returns the keys it takes away. Only what differs is translated."""
+        before = self._stages.get(endpoint, ABSENT)
+        was = {deployment.name: deployment for deployment in before.backends}
+        upserts: list[Resource] = []
+        for deployment in stage.backends:
+            if was.pop(deployment.name, None) != deployment:
+                upserts += (cluster(endpoint, deployment, self._settings), load_assignment(endpoint, deployment))
+        removals = [key for name in was for key in _backend_keys(endpoint, name)]
+        if stage.front is None:
+            removals += _front_keys(endpoint)
+        elif stage.front != before.front:
+            upserts += (route_configuration(stage.front), scoped_route(endpoint))
+        removals = [key for key in removals if self._snapshot.get(key) is not None]
+        self._server.publish(Change(tuple(upserts), tuple(removals)))
+        if stage == ABSENT:
+            self._stages.pop(endpoint, None)
+        else:
+            self._stages[endpoint] = stage
+        return tuple(removals)
+
+    def _targets(self, endpoint: str, stage: Stage) -> Iterator[Target]:
+        keys: list[Key] = [key for backend in stage.backends for key in _backend_keys(endpoint, backend.name)]
+        if stage.front is not None:
+            keys += _front_keys(endpoint)
+        for key in keys:
+            resource = self._snapshot.get(key)
+            if resource is not None:
+                yield Target(key, resource.version)
+
+
+def _backend_keys(endpoint: str, deployment: str) -> tuple[Key, Key]:
+    name = names.cluster_name(endpoint, deployment)
+    return (ResourceType.CLUSTER, name), (ResourceType.ENDPOINTS, name)
+
+
+def _front_keys(endpoint: str) -> tuple[Key, Key]:
+    return (ResourceType.ROUTE, names.route_config_name(endpoint)), (ResourceType.SCOPED_ROUTE, endpoint)

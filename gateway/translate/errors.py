@@ -1,0 +1,127 @@
+"""What clients read when the gateway itself answers: ``{"error": {"code", "message"}}``, whatever went wrong.
+
+Envoy's own answers are plain text with a status of its choosing. They are recognised by response flag where there is
+one (a status can have several causes), else by status. Answers written here or in Lua are JSON already and pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One error as a client sees it."""
+
+    status: int
+    code: str
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def body(self) -> str:
+        """The JSON text."""
+        return json.dumps({"error": {"code": self.code, "message": self.message}})
+
+
+UNKNOWN_ENDPOINT = Answer(404, "EndpointNotFound", "There is no endpoint at this address.")
+UNKNOWN_DEPLOYMENT = Answer(
+    404,
+    "DeploymentNotFound",
+    "The endpoint has no deployment of the name given in the azureml-model-deployment header.",
+)
+NO_TRAFFIC = Answer(
+    404,
+    "NoTraffic",
+    "No deployment of this endpoint has traffic. Give one a share, or name one in the azureml-model-deployment header.",
+)
+_CHALLENGE = (("www-authenticate", 'Bearer realm="penstock"'),)
+NO_CREDENTIAL = Answer(401, "Unauthorized", "A credential is required: send 'Authorization: Bearer KEY'.", _CHALLENGE)
+
+_BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
+    # A request can carry several flags (a failed attempt, then a timeout): the most telling comes first.
+    (("UT", "UMSDR"), Answer(408, "RequestTimeout", "The deployment did not answer within its request_timeout_ms.")),
+    (
+        ("UO",),
+        Answer(
+            429,
+            "TooManyRequests",
+            "The deployment has as many requests pending as it accepts. Try again later.",
+            (("retry-after", "1"),),
+        ),
+    ),
+    (("UH", "NC"), Answer(503, "NoReadyInstance", "No instance of the deployment is ready to answer.")),
+    (
+        ("UF", "UC", "UR", "LR", "UPE", "URX"),
+        Answer(502, "InstanceFailed", "The instance broke off the connection before it had answered."),
+    ),
+    (("NR",), UNKNOWN_ENDPOINT),
+    (("OM",), Answer(503, "GatewayOverloaded", "The gateway is short of memory. Try again later.")),
+    (("SI", "DT"), Answer(408, "RequestTimeout", "The connection was idle for too long.")),
+)
+
+_BY_STATUS: tuple[tuple[int, Answer], ...] = (
+    (400, Answer(400, "BadRequest", "The request is not valid HTTP, or its path is not allowed.")),
+    # The RBAC backstop (gateway.translate.auth): a request without a proven client got past the key check.
+    (403, NO_CREDENTIAL),
+    (408, Answer(408, "RequestTimeout", "The request was not received in time.")),
+    (413, Answer(413, "RequestTooLarge", "The request body is larger than this endpoint accepts.")),
+    (426, Answer(426, "UpgradeRequired", "This version of HTTP is not supported.")),
+    (431, Answer(431, "HeadersTooLarge", "The request headers are larger than the gateway accepts.")),
+    (500, Answer(500, "InternalError", "The gateway failed. Its log says why.")),
+    (502, Answer(502, "InstanceFailed", "The instance's answer was not valid HTTP.")),
+    (503, Answer(503, "ServiceUnavailable", "The gateway cannot serve this request now. Try again later.")),
+    (504, Answer(504, "GatewayTimeout", "The gateway did not get an answer in time.")),
+)
+
+_RUNTIME_KEY = "penstock.none"
+"""Envoy insists on a runtime key beside every threshold; this one is never set."""
+
+
+def local_reply_config() -> hcm.LocalReplyConfig:
+    """The rewriting of Envoy's own answers. It costs nothing on requests an upstream answers."""
+    return hcm.LocalReplyConfig(mappers=list(_mappers()), body_format=_format("%LOCAL_REPLY_BODY%"))
+
+
+def _mappers() -> Iterator[hcm.ResponseMapper]:
+    for flags, answer in _BY_FLAG:
+        yield _mapper(
+            answer,
+            accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags)),
+        )
+    for status, answer in _BY_STATUS:
+        comparison = accesslog_pb2.ComparisonFilter(
+            op=accesslog_pb2.ComparisonFilter.EQ,
+            value=base_pb2.RuntimeUInt32(default_value=status, runtime_key=_RUNTIME_KEY),
+        )
+        yield _mapper(
+            answer,
+            accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison)),
+        )
+
+
+def _mapper(answer: Answer, condition: accesslog_pb2.AccessLogFilter) -> hcm.ResponseMapper:
+    return hcm.ResponseMapper(
+        filter=condition,
+        status_code=UInt32Value(value=answer.status),
+        body_format_override=_format(answer.body()),
+        headers_to_add=[
+            base_pb2.HeaderValueOption(
+                header=base_pb2.HeaderValue(key=key, value=value),
+                append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+            for key, value in answer.headers
+        ],
+    )
+
+
+def _format(text: str) -> substitution_format_string_pb2.SubstitutionFormatString:
+    return substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=text), content_type="application/json"
+    )

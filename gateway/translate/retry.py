@@ -1,0 +1,33 @@
+"""Which failures are tried once more, on another host. The tradeoff is in docs/decisions/gateway-retries.md."""
+
+from __future__ import annotations
+
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from gateway.translate import messages
+
+RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset"
+"""Failures without a byte of response. ``reset`` includes requests an instance had begun to work on when it died."""
+
+_BACK_OFF_MS = 1
+_HOST_ATTEMPTS = 5
+"""Draws of the load balancer until a host other than the failed one is found; the last one drawn is used."""
+
+
+def policy() -> route_components_pb2.RetryPolicy:
+    """One retry, at once: the cause is a host, and the retry goes to another."""
+    previous = route_components_pb2.RetryPolicy.RetryHostPredicate(
+        name="envoy.retry_host_predicates.previous_hosts",
+        typed_config=messages.pack(previous_hosts_pb2.PreviousHostsPredicate()),
+    )
+    return route_components_pb2.RetryPolicy(
+        retry_on=RETRY_ON,
+        num_retries=UInt32Value(value=1),
+        retry_host_predicate=[previous],
+        host_selection_retry_max_attempts=_HOST_ATTEMPTS,
+        retry_back_off=route_components_pb2.RetryPolicy.RetryBackOff(
+            base_interval=messages.duration(_BACK_OFF_MS), max_interval=messages.duration(_BACK_OFF_MS)
+        ),
+    )

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.addresses import TcpAddress, UnixAddress, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unix:///run/x.sock", UnixAddress("/run/x.sock")),
+        ("127.0.0.1:5001", TcpAddress("127.0.0.1", 5001)),
+        ("[::1]:5001", TcpAddress("::1", 5001)),
+    ],
+)
+def test_reads(text: str, expected: object) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "unix://relative",
+        "localhost:80",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:x",
+        "1.2.3:80",
+        "unix:///" + "x" * 120,
+    ],
+)
+def test_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+\."):
+        parse_address(text)
