@@ -32,7 +32,7 @@ def revised(record: RecordT, now: datetime, *, scaled: bool = False) -> RecordT:
 
     A resource that never was as desired is still being created. ``scaled`` says the instance count alone changed.
     """
-    new = record.report.generation == 0 and record.report.state is ProvisioningState.CREATING
+    new = record.report.state is ProvisioningState.CREATING
     state = ProvisioningState.CREATING if new else ProvisioningState.SCALING if scaled else ProvisioningState.UPDATING
     return _next(record, now, state)
 

@@ -74,7 +74,11 @@ class DeploymentRepository:
         await self._connection.execute(
             update(deployments)
             .where(deployments.c.uid == record.uid)
-            .values(report=REPORT.dump(record.report), ready_instances=record.ready_instances)
+            .values(
+                report=REPORT.dump(record.report),
+                ready_instances=record.ready_instances,
+                fallback=_fallback(record),
+            )
         )
 
     async def remove(self, uid: str) -> None:
@@ -118,6 +122,7 @@ def deployment_record(row: Row[Any]) -> DeploymentRecord:
         updated=row.updated,
         deleting=row.deleting,
         ready_instances=row.ready_instances,
+        fallback=None if row.fallback is None else TEMPLATE.load(row.fallback),
     )
 
 
@@ -134,4 +139,9 @@ def _columns(record: DeploymentRecord) -> dict[str, Any]:
         "updated": record.updated,
         "deleting": record.deleting,
         "ready_instances": record.ready_instances,
+        "fallback": _fallback(record),
     }
+
+
+def _fallback(record: DeploymentRecord) -> str | None:
+    return None if record.fallback is None else TEMPLATE.dump(record.fallback)

@@ -63,6 +63,8 @@ class SqlDesiredState:
             if stored is None or stored.generation != report.generation:
                 return False
             new = replace(stored, report=self._dated(report, stored.report), ready_instances=ready_instances)
+            if report.state is ProvisioningState.SUCCEEDED:
+                new = replace(new, fallback=stored.template)
             if new != stored:
                 await transaction.deployments.save_report(new)
                 await self._settle(transaction, uid, new.report)

@@ -144,6 +144,7 @@ deployments = Table(
     Column("updated", Moment, nullable=False),
     Column("deleting", Boolean, nullable=False),
     Column("ready_instances", Integer, nullable=False),
+    Column("fallback", Text),
     Column("model_id", ForeignKey("models.id", ondelete="RESTRICT"), index=True),
     Column("environment_id", ForeignKey("environments.id", ondelete="RESTRICT"), index=True),
     Column("code_asset", ForeignKey("assets.sha256", ondelete="RESTRICT"), index=True),

@@ -132,6 +132,7 @@ def upgrade() -> None:
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.Column("deleting", sa.Boolean(), nullable=False),
         sa.Column("ready_instances", sa.Integer(), nullable=False),
+        sa.Column("fallback", sa.Text(), nullable=True),
         sa.Column("model_id", sa.Integer(), nullable=True),
         sa.Column("environment_id", sa.Integer(), nullable=True),
         sa.Column("code_asset", sa.String(length=64), nullable=True),
