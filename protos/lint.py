@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from generate import PROTOS, include_paths
+from generate import PROTOS, include_paths, stage_operations
 
 IMPORTED = ("google/api", "google/longrunning", "google/rpc")
 
@@ -29,9 +29,12 @@ def main() -> int:
         site_packages = include_paths()[-1]
         for package in IMPORTED:
             for source in (site_packages / package).glob("*.proto"):
+                if source.name == "operations_proto.proto":
+                    continue  # laid under its public name below
                 target = module / package / source.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
+        stage_operations(module)
         return subprocess.run([buf, "lint"], cwd=module, check=False).returncode
 
 

@@ -14,7 +14,8 @@
     ├── ResourceInUseError
     ├── ChecksumMismatchError
     ├── UnauthenticatedError
-    └── ResourceExhaustedError    a full disk, a quota
+    ├── ResourceExhaustedError    a full disk, a quota
+    └── StoreError                the database is locked, damaged or too new
 
 The message is one sentence for a person, the hint says what to do about it, the reason is for machines and has the
 names of ``penstock.v1.ErrorReason``. Transports map the classes to their own codes; no code of theirs appears here.
@@ -49,6 +50,7 @@ class ErrorReason(StrEnum):
     BEING_DELETED = "BEING_DELETED"
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
     INTERNAL = "INTERNAL"
+    UNAVAILABLE = "UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +153,9 @@ class ResourceExhaustedError(PenstockError):
     """The disk is full, or a quota is used up."""
 
     reason = ErrorReason.RESOURCE_EXHAUSTED
+
+
+class StoreError(PenstockError):
+    """The database cannot be used: it is locked by another process, damaged, or written by a newer Penstock."""
+
+    reason = ErrorReason.UNAVAILABLE

@@ -24,12 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
-from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__proto__pb2
+from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from penstock.v1 import deployment_pb2 as penstock_dot_v1_dot_deployment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$penstock/v1/deployment_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a)google/longrunning/operations_proto.proto\x1a google/protobuf/field_mask.proto\x1a\x1cpenstock/v1/deployment.proto\"\xb0\x01\n\x17\x43reateDeploymentRequest\x12.\n\x06parent\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x1b\n\rdeployment_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ndeployment\x18\x03 \x01(\x0b\x32\x17.penstock.v1.DeploymentB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"F\n\x14GetDeploymentRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\"\x7f\n\x16ListDeploymentsRequest\x12.\n\x06parent\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\"`\n\x17ListDeploymentsResponse\x12,\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x17UpdateDeploymentRequest\x12\x31\n\ndeployment\x18\x01 \x01(\x0b\x32\x17.penstock.v1.DeploymentB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"W\n\x17\x44\x65leteDeploymentRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xaf\x01\n\x0fTailLogsRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x12\n\x05lines\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12,\n\tcontainer\x18\x04 \x01(\x0e\x32\x19.penstock.v1.LogContainer\x12\x10\n\x08instance\x18\x05 \x01(\tB\x08\n\x06_lines\"3\n\x10TailLogsResponse\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\r\n\x05lines\x18\x02 \x03(\t*x\n\x0cLogContainer\x12\x1d\n\x19LOG_CONTAINER_UNSPECIFIED\x10\x00\x12\"\n\x1eLOG_CONTAINER_INFERENCE_SERVER\x10\x01\x12%\n!LOG_CONTAINER_STORAGE_INITIALIZER\x10\x02\x32\x94\x04\n\x11\x44\x65ploymentService\x12W\n\x10\x43reateDeployment\x12$.penstock.v1.CreateDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12K\n\rGetDeployment\x12!.penstock.v1.GetDeploymentRequest\x1a\x17.penstock.v1.Deployment\x12\\\n\x0fListDeployments\x12#.penstock.v1.ListDeploymentsRequest\x1a$.penstock.v1.ListDeploymentsResponse\x12W\n\x10UpdateDeployment\x12$.penstock.v1.UpdateDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12W\n\x10\x44\x65leteDeployment\x12$.penstock.v1.DeleteDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12I\n\x08TailLogs\x12\x1c.penstock.v1.TailLogsRequest\x1a\x1d.penstock.v1.TailLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$penstock/v1/deployment_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cpenstock/v1/deployment.proto\"\xb0\x01\n\x17\x43reateDeploymentRequest\x12.\n\x06parent\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x1b\n\rdeployment_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ndeployment\x18\x03 \x01(\x0b\x32\x17.penstock.v1.DeploymentB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"F\n\x14GetDeploymentRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\"\x7f\n\x16ListDeploymentsRequest\x12.\n\x06parent\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\"`\n\x17ListDeploymentsResponse\x12,\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\x17UpdateDeploymentRequest\x12\x31\n\ndeployment\x18\x01 \x01(\x0b\x32\x17.penstock.v1.DeploymentB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"W\n\x17\x44\x65leteDeploymentRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xaf\x01\n\x0fTailLogsRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x12\n\x05lines\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12,\n\tcontainer\x18\x04 \x01(\x0e\x32\x19.penstock.v1.LogContainer\x12\x10\n\x08instance\x18\x05 \x01(\tB\x08\n\x06_lines\"3\n\x10TailLogsResponse\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\r\n\x05lines\x18\x02 \x03(\t*x\n\x0cLogContainer\x12\x1d\n\x19LOG_CONTAINER_UNSPECIFIED\x10\x00\x12\"\n\x1eLOG_CONTAINER_INFERENCE_SERVER\x10\x01\x12%\n!LOG_CONTAINER_STORAGE_INITIALIZER\x10\x02\x32\x94\x04\n\x11\x44\x65ploymentService\x12W\n\x10\x43reateDeployment\x12$.penstock.v1.CreateDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12K\n\rGetDeployment\x12!.penstock.v1.GetDeploymentRequest\x1a\x17.penstock.v1.Deployment\x12\\\n\x0fListDeployments\x12#.penstock.v1.ListDeploymentsRequest\x1a$.penstock.v1.ListDeploymentsResponse\x12W\n\x10UpdateDeployment\x12$.penstock.v1.UpdateDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12W\n\x10\x44\x65leteDeployment\x12$.penstock.v1.DeleteDeploymentRequest\x1a\x1d.google.longrunning.Operation\x12I\n\x08TailLogs\x12\x1c.penstock.v1.TailLogsRequest\x1a\x1d.penstock.v1.TailLogsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,24 +52,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEDEPLOYMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027penstock.dev/Deployment'
   _globals['_TAILLOGSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_TAILLOGSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027penstock.dev/Deployment'
-  _globals['_LOGCONTAINER']._serialized_start=1169
-  _globals['_LOGCONTAINER']._serialized_end=1289
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=221
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=397
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=399
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=469
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=471
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=598
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=600
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=696
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=699
-  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=847
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=849
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=936
-  _globals['_TAILLOGSREQUEST']._serialized_start=939
-  _globals['_TAILLOGSREQUEST']._serialized_end=1114
-  _globals['_TAILLOGSRESPONSE']._serialized_start=1116
-  _globals['_TAILLOGSRESPONSE']._serialized_end=1167
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1292
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=1824
+  _globals['_LOGCONTAINER']._serialized_start=1163
+  _globals['_LOGCONTAINER']._serialized_end=1283
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=215
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=391
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=393
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=463
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=465
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=592
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=594
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=690
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_start=693
+  _globals['_UPDATEDEPLOYMENTREQUEST']._serialized_end=841
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=843
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=930
+  _globals['_TAILLOGSREQUEST']._serialized_start=933
+  _globals['_TAILLOGSREQUEST']._serialized_end=1108
+  _globals['_TAILLOGSRESPONSE']._serialized_start=1110
+  _globals['_TAILLOGSRESPONSE']._serialized_end=1161
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1286
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=1818
 # @@protoc_insertion_point(module_scope)

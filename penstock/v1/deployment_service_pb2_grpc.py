@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__proto__pb2
+from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__pb2
 from penstock.v1 import deployment_pb2 as penstock_dot_v1_dot_deployment__pb2
 from penstock.v1 import deployment_service_pb2 as penstock_dot_v1_dot_deployment__service__pb2
 
@@ -40,7 +40,7 @@ class DeploymentServiceStub:
         self.CreateDeployment = channel.unary_unary(
                 '/penstock.v1.DeploymentService/CreateDeployment',
                 request_serializer=penstock_dot_v1_dot_deployment__service__pb2.CreateDeploymentRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.GetDeployment = channel.unary_unary(
                 '/penstock.v1.DeploymentService/GetDeployment',
@@ -55,12 +55,12 @@ class DeploymentServiceStub:
         self.UpdateDeployment = channel.unary_unary(
                 '/penstock.v1.DeploymentService/UpdateDeployment',
                 request_serializer=penstock_dot_v1_dot_deployment__service__pb2.UpdateDeploymentRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.DeleteDeployment = channel.unary_unary(
                 '/penstock.v1.DeploymentService/DeleteDeployment',
                 request_serializer=penstock_dot_v1_dot_deployment__service__pb2.DeleteDeploymentRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.TailLogs = channel.unary_stream(
                 '/penstock.v1.DeploymentService/TailLogs',
@@ -121,7 +121,7 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
             'CreateDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDeployment,
                     request_deserializer=penstock_dot_v1_dot_deployment__service__pb2.CreateDeploymentRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'GetDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeployment,
@@ -136,12 +136,12 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
             'UpdateDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateDeployment,
                     request_deserializer=penstock_dot_v1_dot_deployment__service__pb2.UpdateDeploymentRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'DeleteDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDeployment,
                     request_deserializer=penstock_dot_v1_dot_deployment__service__pb2.DeleteDeploymentRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'TailLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.TailLogs,
@@ -176,7 +176,7 @@ class DeploymentService:
             target,
             '/penstock.v1.DeploymentService/CreateDeployment',
             penstock_dot_v1_dot_deployment__service__pb2.CreateDeploymentRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,
@@ -257,7 +257,7 @@ class DeploymentService:
             target,
             '/penstock.v1.DeploymentService/UpdateDeployment',
             penstock_dot_v1_dot_deployment__service__pb2.UpdateDeploymentRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,
@@ -284,7 +284,7 @@ class DeploymentService:
             target,
             '/penstock.v1.DeploymentService/DeleteDeployment',
             penstock_dot_v1_dot_deployment__service__pb2.DeleteDeploymentRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,7 @@ isort:skip_file
 Managing deployments and reading their logs."""
 
 from collections import abc as _abc
-from google.longrunning import operations_proto_pb2 as _operations_proto_pb2
+from google.longrunning import operations_proto_pb2 as _operations_pb2
 from grpc import aio as _aio
 from penstock.v1 import deployment_pb2 as _deployment_pb2
 from penstock.v1 import deployment_service_pb2 as _deployment_service_pb2
@@ -35,15 +35,15 @@ class DeploymentServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DeploymentServiceAsyncStub: ...
-    CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _operations_proto_pb2.Operation]
+    CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _operations_pb2.Operation]
     """Creates a deployment with no traffic. The operation's response is the Deployment, once its instances answer."""
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """Reads one deployment."""
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]
     """Lists an endpoint's deployments by name."""
-    UpdateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _operations_proto_pb2.Operation]
+    UpdateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _operations_pb2.Operation]
     """Changes the fields in the mask. New instances answer before old ones end; when they cannot, the old ones stay."""
-    DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _operations_proto_pb2.Operation]
+    DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _operations_pb2.Operation]
     """Deletes a deployment that has no live traffic. The operation's response is google.protobuf.Empty."""
     TailLogs: _grpc.UnaryStreamMultiCallable[_deployment_service_pb2.TailLogsRequest, _deployment_service_pb2.TailLogsResponse]
     """Streams the log of a deployment's instances."""
@@ -53,15 +53,15 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """Manages deployments behind an endpoint."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.CreateDeploymentRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Creates a deployment with no traffic. The operation's response is the Deployment, once its instances answer."""
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Reads one deployment."""
     ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
     """Lists an endpoint's deployments by name."""
-    UpdateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    UpdateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UpdateDeploymentRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Changes the fields in the mask. New instances answer before old ones end; when they cannot, the old ones stay."""
-    DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.DeleteDeploymentRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Deletes a deployment that has no live traffic. The operation's response is google.protobuf.Empty."""
     TailLogs: _aio.UnaryStreamMultiCallable[_deployment_service_pb2.TailLogsRequest, _deployment_service_pb2.TailLogsResponse]  # type: ignore[assignment]
     """Streams the log of a deployment's instances."""
@@ -74,7 +74,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _deployment_service_pb2.CreateDeploymentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Creates a deployment with no traffic. The operation's response is the Deployment, once its instances answer."""
 
     @_abc_1.abstractmethod
@@ -98,7 +98,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _deployment_service_pb2.UpdateDeploymentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Changes the fields in the mask. New instances answer before old ones end; when they cannot, the old ones stay."""
 
     @_abc_1.abstractmethod
@@ -106,7 +106,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _deployment_service_pb2.DeleteDeploymentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Deletes a deployment that has no live traffic. The operation's response is google.protobuf.Empty."""
 
     @_abc_1.abstractmethod

@@ -24,13 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
-from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__proto__pb2
+from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from penstock.v1 import deployment_pb2 as penstock_dot_v1_dot_deployment__pb2
 from penstock.v1 import endpoint_pb2 as penstock_dot_v1_dot_endpoint__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/endpoint_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a)google/longrunning/operations_proto.proto\x1a google/protobuf/field_mask.proto\x1a\x1cpenstock/v1/deployment.proto\x1a\x1apenstock/v1/endpoint.proto\"x\n\x15\x43reateEndpointRequest\x12\x19\n\x0b\x65ndpoint_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"B\n\x12GetEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"M\n\x14ListEndpointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Z\n\x15ListEndpointsResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x15UpdateEndpointRequest\x12-\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"S\n\x15\x44\x65leteEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"?\n\x0fListKeysRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x85\x01\n\x14RegenerateKeyRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12,\n\x08key_type\x18\x02 \x01(\x0e\x32\x14.penstock.v1.KeyTypeB\x04\xe2\x41\x01\x02\x12\x11\n\tkey_value\x18\x03 \x01(\t\":\n\x0c\x45ndpointKeys\x12\x13\n\x0bprimary_key\x18\x01 \x01(\t\x12\x15\n\rsecondary_key\x18\x02 \x01(\t\"D\n\x14WatchEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x7f\n\x15WatchEndpointResponse\x12\'\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.Endpoint\x12,\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08*Q\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10KEY_TYPE_PRIMARY\x10\x01\x12\x16\n\x12KEY_TYPE_SECONDARY\x10\x02\x32\x9d\x05\n\x0f\x45ndpointService\x12S\n\x0e\x43reateEndpoint\x12\".penstock.v1.CreateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x45\n\x0bGetEndpoint\x12\x1f.penstock.v1.GetEndpointRequest\x1a\x15.penstock.v1.Endpoint\x12V\n\rListEndpoints\x12!.penstock.v1.ListEndpointsRequest\x1a\".penstock.v1.ListEndpointsResponse\x12S\n\x0eUpdateEndpoint\x12\".penstock.v1.UpdateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12S\n\x0e\x44\x65leteEndpoint\x12\".penstock.v1.DeleteEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x43\n\x08ListKeys\x12\x1c.penstock.v1.ListKeysRequest\x1a\x19.penstock.v1.EndpointKeys\x12M\n\rRegenerateKey\x12!.penstock.v1.RegenerateKeyRequest\x1a\x19.penstock.v1.EndpointKeys\x12X\n\rWatchEndpoint\x12!.penstock.v1.WatchEndpointRequest\x1a\".penstock.v1.WatchEndpointResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/endpoint_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cpenstock/v1/deployment.proto\x1a\x1apenstock/v1/endpoint.proto\"x\n\x15\x43reateEndpointRequest\x12\x19\n\x0b\x65ndpoint_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"B\n\x12GetEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"M\n\x14ListEndpointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Z\n\x15ListEndpointsResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x15UpdateEndpointRequest\x12-\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"S\n\x15\x44\x65leteEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"?\n\x0fListKeysRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x85\x01\n\x14RegenerateKeyRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12,\n\x08key_type\x18\x02 \x01(\x0e\x32\x14.penstock.v1.KeyTypeB\x04\xe2\x41\x01\x02\x12\x11\n\tkey_value\x18\x03 \x01(\t\":\n\x0c\x45ndpointKeys\x12\x13\n\x0bprimary_key\x18\x01 \x01(\t\x12\x15\n\rsecondary_key\x18\x02 \x01(\t\"D\n\x14WatchEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x7f\n\x15WatchEndpointResponse\x12\'\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.Endpoint\x12,\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08*Q\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10KEY_TYPE_PRIMARY\x10\x01\x12\x16\n\x12KEY_TYPE_SECONDARY\x10\x02\x32\x9d\x05\n\x0f\x45ndpointService\x12S\n\x0e\x43reateEndpoint\x12\".penstock.v1.CreateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x45\n\x0bGetEndpoint\x12\x1f.penstock.v1.GetEndpointRequest\x1a\x15.penstock.v1.Endpoint\x12V\n\rListEndpoints\x12!.penstock.v1.ListEndpointsRequest\x1a\".penstock.v1.ListEndpointsResponse\x12S\n\x0eUpdateEndpoint\x12\".penstock.v1.UpdateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12S\n\x0e\x44\x65leteEndpoint\x12\".penstock.v1.DeleteEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x43\n\x08ListKeys\x12\x1c.penstock.v1.ListKeysRequest\x1a\x19.penstock.v1.EndpointKeys\x12M\n\rRegenerateKey\x12!.penstock.v1.RegenerateKeyRequest\x1a\x19.penstock.v1.EndpointKeys\x12X\n\rWatchEndpoint\x12!.penstock.v1.WatchEndpointRequest\x1a\".penstock.v1.WatchEndpointResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,30 +55,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGENERATEKEYREQUEST'].fields_by_name['key_type']._serialized_options = b'\342A\001\002'
   _globals['_WATCHENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_WATCHENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025penstock.dev/Endpoint'
-  _globals['_KEYTYPE']._serialized_start=1297
-  _globals['_KEYTYPE']._serialized_end=1378
-  _globals['_CREATEENDPOINTREQUEST']._serialized_start=246
-  _globals['_CREATEENDPOINTREQUEST']._serialized_end=366
-  _globals['_GETENDPOINTREQUEST']._serialized_start=368
-  _globals['_GETENDPOINTREQUEST']._serialized_end=434
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=436
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=513
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=515
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=605
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=608
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=750
-  _globals['_DELETEENDPOINTREQUEST']._serialized_start=752
-  _globals['_DELETEENDPOINTREQUEST']._serialized_end=835
-  _globals['_LISTKEYSREQUEST']._serialized_start=837
-  _globals['_LISTKEYSREQUEST']._serialized_end=900
-  _globals['_REGENERATEKEYREQUEST']._serialized_start=903
-  _globals['_REGENERATEKEYREQUEST']._serialized_end=1036
-  _globals['_ENDPOINTKEYS']._serialized_start=1038
-  _globals['_ENDPOINTKEYS']._serialized_end=1096
-  _globals['_WATCHENDPOINTREQUEST']._serialized_start=1098
-  _globals['_WATCHENDPOINTREQUEST']._serialized_end=1166
-  _globals['_WATCHENDPOINTRESPONSE']._serialized_start=1168
-  _globals['_WATCHENDPOINTRESPONSE']._serialized_end=1295
-  _globals['_ENDPOINTSERVICE']._serialized_start=1381
-  _globals['_ENDPOINTSERVICE']._serialized_end=2050
+  _globals['_KEYTYPE']._serialized_start=1291
+  _globals['_KEYTYPE']._serialized_end=1372
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=240
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=360
+  _globals['_GETENDPOINTREQUEST']._serialized_start=362
+  _globals['_GETENDPOINTREQUEST']._serialized_end=428
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=430
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=507
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=509
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=599
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=602
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=744
+  _globals['_DELETEENDPOINTREQUEST']._serialized_start=746
+  _globals['_DELETEENDPOINTREQUEST']._serialized_end=829
+  _globals['_LISTKEYSREQUEST']._serialized_start=831
+  _globals['_LISTKEYSREQUEST']._serialized_end=894
+  _globals['_REGENERATEKEYREQUEST']._serialized_start=897
+  _globals['_REGENERATEKEYREQUEST']._serialized_end=1030
+  _globals['_ENDPOINTKEYS']._serialized_start=1032
+  _globals['_ENDPOINTKEYS']._serialized_end=1090
+  _globals['_WATCHENDPOINTREQUEST']._serialized_start=1092
+  _globals['_WATCHENDPOINTREQUEST']._serialized_end=1160
+  _globals['_WATCHENDPOINTRESPONSE']._serialized_start=1162
+  _globals['_WATCHENDPOINTRESPONSE']._serialized_end=1289
+  _globals['_ENDPOINTSERVICE']._serialized_start=1375
+  _globals['_ENDPOINTSERVICE']._serialized_end=2044
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__proto__pb2
+from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__pb2
 from penstock.v1 import endpoint_pb2 as penstock_dot_v1_dot_endpoint__pb2
 from penstock.v1 import endpoint_service_pb2 as penstock_dot_v1_dot_endpoint__service__pb2
 
@@ -40,7 +40,7 @@ class EndpointServiceStub:
         self.CreateEndpoint = channel.unary_unary(
                 '/penstock.v1.EndpointService/CreateEndpoint',
                 request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.CreateEndpointRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.GetEndpoint = channel.unary_unary(
                 '/penstock.v1.EndpointService/GetEndpoint',
@@ -55,12 +55,12 @@ class EndpointServiceStub:
         self.UpdateEndpoint = channel.unary_unary(
                 '/penstock.v1.EndpointService/UpdateEndpoint',
                 request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.UpdateEndpointRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.DeleteEndpoint = channel.unary_unary(
                 '/penstock.v1.EndpointService/DeleteEndpoint',
                 request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.DeleteEndpointRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/penstock.v1.EndpointService/ListKeys',
@@ -145,7 +145,7 @@ def add_EndpointServiceServicer_to_server(servicer, server):
             'CreateEndpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEndpoint,
                     request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.CreateEndpointRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'GetEndpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEndpoint,
@@ -160,12 +160,12 @@ def add_EndpointServiceServicer_to_server(servicer, server):
             'UpdateEndpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateEndpoint,
                     request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.UpdateEndpointRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'DeleteEndpoint': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteEndpoint,
                     request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.DeleteEndpointRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListKeys,
@@ -210,7 +210,7 @@ class EndpointService:
             target,
             '/penstock.v1.EndpointService/CreateEndpoint',
             penstock_dot_v1_dot_endpoint__service__pb2.CreateEndpointRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,
@@ -291,7 +291,7 @@ class EndpointService:
             target,
             '/penstock.v1.EndpointService/UpdateEndpoint',
             penstock_dot_v1_dot_endpoint__service__pb2.UpdateEndpointRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,
@@ -318,7 +318,7 @@ class EndpointService:
             target,
             '/penstock.v1.EndpointService/DeleteEndpoint',
             penstock_dot_v1_dot_endpoint__service__pb2.DeleteEndpointRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

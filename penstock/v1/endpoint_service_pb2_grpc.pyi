@@ -4,7 +4,7 @@ isort:skip_file
 Managing endpoints and their keys."""
 
 from collections import abc as _abc
-from google.longrunning import operations_proto_pb2 as _operations_proto_pb2
+from google.longrunning import operations_proto_pb2 as _operations_pb2
 from grpc import aio as _aio
 from penstock.v1 import endpoint_pb2 as _endpoint_pb2
 from penstock.v1 import endpoint_service_pb2 as _endpoint_service_pb2
@@ -35,15 +35,15 @@ class EndpointServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EndpointServiceAsyncStub: ...
-    CreateEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.CreateEndpointRequest, _operations_proto_pb2.Operation]
+    CreateEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.CreateEndpointRequest, _operations_pb2.Operation]
     """Creates an endpoint. The operation's response is the Endpoint, once the gateway answers for it."""
     GetEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.GetEndpointRequest, _endpoint_pb2.Endpoint]
     """Reads one endpoint."""
     ListEndpoints: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.ListEndpointsRequest, _endpoint_service_pb2.ListEndpointsResponse]
     """Lists endpoints by name."""
-    UpdateEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.UpdateEndpointRequest, _operations_proto_pb2.Operation]
+    UpdateEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.UpdateEndpointRequest, _operations_pb2.Operation]
     """Changes the fields in the mask. The operation is done when every gateway has acknowledged the change."""
-    DeleteEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.DeleteEndpointRequest, _operations_proto_pb2.Operation]
+    DeleteEndpoint: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.DeleteEndpointRequest, _operations_pb2.Operation]
     """Deletes an endpoint with its deployments. The operation's response is google.protobuf.Empty."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.ListKeysRequest, _endpoint_service_pb2.EndpointKeys]
     """Shows both keys of an endpoint whose auth_mode is AUTH_MODE_KEY."""
@@ -57,15 +57,15 @@ class EndpointServiceAsyncStub(EndpointServiceStub):
     """Manages endpoints: their traffic, their keys, their life."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.CreateEndpointRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    CreateEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.CreateEndpointRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Creates an endpoint. The operation's response is the Endpoint, once the gateway answers for it."""
     GetEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.GetEndpointRequest, _endpoint_pb2.Endpoint]  # type: ignore[assignment]
     """Reads one endpoint."""
     ListEndpoints: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.ListEndpointsRequest, _endpoint_service_pb2.ListEndpointsResponse]  # type: ignore[assignment]
     """Lists endpoints by name."""
-    UpdateEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.UpdateEndpointRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    UpdateEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.UpdateEndpointRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Changes the fields in the mask. The operation is done when every gateway has acknowledged the change."""
-    DeleteEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.DeleteEndpointRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    DeleteEndpoint: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.DeleteEndpointRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Deletes an endpoint with its deployments. The operation's response is google.protobuf.Empty."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.ListKeysRequest, _endpoint_service_pb2.EndpointKeys]  # type: ignore[assignment]
     """Shows both keys of an endpoint whose auth_mode is AUTH_MODE_KEY."""
@@ -82,7 +82,7 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _endpoint_service_pb2.CreateEndpointRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Creates an endpoint. The operation's response is the Endpoint, once the gateway answers for it."""
 
     @_abc_1.abstractmethod
@@ -106,7 +106,7 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _endpoint_service_pb2.UpdateEndpointRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Changes the fields in the mask. The operation is done when every gateway has acknowledged the change."""
 
     @_abc_1.abstractmethod
@@ -114,7 +114,7 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _endpoint_service_pb2.DeleteEndpointRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Deletes an endpoint with its deployments. The operation's response is google.protobuf.Empty."""
 
     @_abc_1.abstractmethod

@@ -62,6 +62,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The disk is full, or another resource of the platform is exhausted."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
     """A defect of the platform; the log holds more under the same request id."""
+    ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 20
+    """A part of the platform cannot do its work now: the database is locked, damaged, or written by a newer version."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of a google.rpc.ErrorInfo with the domain "penstock". The name of the value, without its prefix, is the
@@ -108,4 +110,6 @@ ERROR_REASON_RESOURCE_EXHAUSTED: ErrorReason.ValueType  # 18
 """The disk is full, or another resource of the platform is exhausted."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 """A defect of the platform; the log holds more under the same request id."""
+ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 20
+"""A part of the platform cannot do its work now: the database is locked, damaged, or written by a newer version."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

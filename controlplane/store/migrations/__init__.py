@@ -1,0 +1,1 @@
+"""Alembic's migrations, applied by :mod:`controlplane.store.migrate`. One that was released is never edited."""
