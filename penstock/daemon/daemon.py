@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -186,7 +185,7 @@ class Daemon:
         await asyncio.to_thread(self.kill)
 
     def _spawn(self, held: int, argv: Sequence[str], env: Mapping[str, str], cwd: Path | str, log: Path) -> int:
-        token = secrets.token_hex(8)
+        token = os.urandom(8).hex()
         known = DaemonRecord(argv=tuple(argv), cwd=str(cwd), token=token, boot=processes.boot_id())
         record.save(self._record_path, known)
         try:
