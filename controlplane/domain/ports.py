@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from controlplane.domain.instances import InstanceObservation, InstanceTemplate
+from controlplane.domain.specs import Asset
 
 
 class Clock(Protocol):
@@ -23,6 +25,17 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
+
+
+class AssetStore(Protocol):
+    """Uploaded content on this machine."""
+
+    def path(self, asset: Asset) -> Path:
+        """Where the file or the folder lies, under its own name. Read only; it never changes and need not be copied.
+
+        Raises:
+            NotFoundError: it was never uploaded, or its files are gone.
+        """
 
 
 @dataclass(frozen=True, slots=True)
