@@ -1,0 +1,78 @@
+"""Every command of the documentation is run, in order, page by page, and prints what the page says it prints.
+
+In a page, a block marked ``sh`` is run by bash in a folder that holds the project's ``examples``; a block marked
+``text`` right after it must match what it printed, where ``...`` stands for anything. A block marked ``python`` is run
+by the same Python. Blocks marked ``console`` are for reading only.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.platform import PENSTOCK, Platform
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+
+
+@dataclass
+class Step:
+    kind: str
+    command: str
+    line: int
+    expected: str = ""
+
+
+def steps(page: Path) -> list[Step]:
+    text = page.read_text()
+    found: list[Step] = []
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start()) + 1
+        if block["kind"] in RUN:
+            found.append(Step(block["kind"], block["text"], line))
+        elif block["kind"] == "text" and found:
+            found[-1].expected = block["text"]
+    return found
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if steps(p)], ids=lambda page: page.stem)
+def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    env = {
+        **platform.env(),
+        "PATH": f"{PENSTOCK.parent}{os.pathsep}{os.environ['PATH']}",
+        "GATEWAY": f"http://localhost:{platform.gateway_port}",
+        "COLUMNS": "120",
+    }
+    for step in steps(page):
+        command = step.command.replace("http://localhost:8080", env["GATEWAY"])
+        done = subprocess.run(
+            [*RUN[step.kind], command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        where = f"{page.name}:{step.line}"
+        said = done.stdout + done.stderr
+        # A page may show a command that fails; it then shows what it says.
+        if not step.expected:
+            assert done.returncode == 0, f"{where}: {said}\n{platform.log()}"
+        else:
+            said = said.replace(env["GATEWAY"], "http://localhost:8080")
+            matches = doctest.OutputChecker().check_output(
+                step.expected, said, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            )
+            assert matches, f"{where} promises:\n{step.expected}\nand this is printed:\n{said}\n{platform.log()}"
+
+
+def test_every_page_is_listed() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert [p.name for p in PAGES if p.name != "README.md" and p.name not in index] == []
