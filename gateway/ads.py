@@ -17,7 +17,7 @@ import grpc.aio
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from gateway.ads_stream import AdsStream, Request, Target, Waiter
+from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
 from gateway.snapshot import Change, Key, Snapshot
 from gateway.subscription import Response
 
@@ -122,7 +122,7 @@ class AdsServer:
     async def _serve(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], context: _Context) -> None:
         stream = self.connect()
         reader = asyncio.create_task(self._read(requests, stream))
-        grace = asyncio.get_running_loop().call_later(stream.grace_left, stream.wake.set)
+        grace = asyncio.get_running_loop().call_later(ROUTES_GRACE_S, stream.wake.set)
         try:
             while not reader.done():
                 await stream.wake.wait()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.scrub import scrub
-from gateway.snapshot import Key, ResourceType, Snapshot
+from gateway.snapshot import Key, Resource, ResourceType, Snapshot
 from gateway.subscription import Response, Subscription
 
 UPSERT_ORDER = (
@@ -24,9 +24,8 @@ UPSERT_ORDER = (
 """What is named before what names it (rule 5)."""
 ROUTE_TYPES = (ResourceType.SCOPED_ROUTE, ResourceType.ROUTE)
 BACKEND_TYPES = (ResourceType.CLUSTER, ResourceType.ENDPOINTS)
-REMOVAL_GRACE_S = 1.0
-"""Seconds at the start of a stream in which no cluster is taken away. An Envoy that reconnects names its clusters
-first and its routes a moment later; until then nobody knows which clusters those routes still use."""
+ROUTES_GRACE_S = 5.0
+"""Seconds that an Envoy has to say which routes it holds; one that could not load its listener never says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +141,16 @@ class AdsStream:
                 yield from self._flush(kind, upserts=False, removals=True)
 
     @property
-    def grace_left(self) -> float:
-        """Seconds until clusters may be taken away from this stream."""
-        return self._opened_at + REMOVAL_GRACE_S - self._clock()
-
-    @property
     def may_remove_backends(self) -> bool:
-        """Whether no route that Envoy holds or is being sent can still name a cluster that is gone."""
-        return self.grace_left <= 0 and all(self._subscriptions[kind].quiet for kind in ROUTE_TYPES)
+        """Whether no route that Envoy holds or is being sent can still name a cluster that is gone.
+
+        An Envoy that reconnects names its clusters first and its routes after them; until then nobody knows which
+        clusters those routes still use.
+        """
+        scopes, routes = (self._subscriptions[kind] for kind in ROUTE_TYPES)
+        told = scopes.opened and (routes.opened or not scopes.known)
+        late = self._clock() - self._opened_at >= ROUTES_GRACE_S
+        return True
 
     def watch(self, targets: Iterable[Target], waiter: Waiter) -> None:
         """Tell ``waiter`` when each of ``targets`` is settled here."""
@@ -188,7 +189,19 @@ class AdsStream:
 
     def _flush(self, kind: ResourceType, *, upserts: bool, removals: bool) -> Iterator[Response]:
         present = self._snapshot.resources(kind)
-        return self._subscriptions[kind].flush(present, upserts=upserts, removals=removals)
+        return self._subscriptions[kind].flush(present, upserts=upserts, removals=removals, ready=self._backed)
+
+    def _backed(self, resource: Resource) -> bool:
+        """Whether this Envoy has the clusters a route names, with their hosts: a route before its cluster is a 503.
+
+        The stages of a change wait for this too; an Envoy that reconnects after several has only this.
+        """
+        return all(
+            self._subscriptions[kind].holds(name)
+            for ref_kind, name in resource.refs
+            if False
+            for kind in BACKEND_TYPES
+        )
 
     def _settled(self, target: Target) -> bool:
         kind, name = target.key

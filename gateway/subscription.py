@@ -102,10 +102,20 @@ class Subscription:
         """Send ``name`` again although its version is known, now or once it is subscribed."""
         self._forced[name] = None
 
-    def flush(self, present: Mapping[str, Resource], *, upserts: bool, removals: bool) -> Iterator[Response]:
-        """The answers due. Upserts and removals go out in different places of the flush order (rule 5)."""
+    def flush(
+        self,
+        present: Mapping[str, Resource],
+        *,
+        upserts: bool,
+        removals: bool,
+        ready: Callable[[Resource], bool] = lambda _resource: True,
+    ) -> Iterator[Response]:
+        """The answers due. Upserts and removals go out in different places of the flush order (rule 5).
+
+        What is not ``ready`` stays due.
+        """
         if upserts:
-            yield from self._flush_upserts(present)
+            yield from self._flush_upserts(present, ready)
         if removals:
             gone = [name for name in self._dirty if name not in present]
             for name in gone:
@@ -138,6 +148,15 @@ class Subscription:
             return name not in self.known
         return self.known.get(name) == version
 
+    def holds(self, name: str) -> bool:
+        """Whether Envoy has acknowledged some version of ``name``, or refused it: waiting longer brings nothing."""
+        return name in self.rejected or (name in self.known and name not in self._unacked)
+
+    @property
+    def opened(self) -> bool:
+        """Whether Envoy has said what it wants of this type."""
+        return self._opened
+
     @property
     def quiet(self) -> bool:
         """Whether nothing is due and nothing under way."""
@@ -165,12 +184,15 @@ class Subscription:
                 state.pop(name, None)
             yield name
 
-    def _flush_upserts(self, present: Mapping[str, Resource]) -> Iterator[Response]:
-        forced = [name for name in self._forced if self.wildcard or name in self.names]
+    def _flush_upserts(self, present: Mapping[str, Resource], ready: Callable[[Resource], bool]) -> Iterator[Response]:
+        def may_go(name: str) -> bool:
+            return name not in present or ready(present[name])
+
+        forced = [name for name in self._forced if (self.wildcard or name in self.names) and may_go(name)]
         for name in forced:
             del self._forced[name]
         missing = [name for name in forced if name not in present and name in self.names]
-        changed = [name for name in self._dirty if name in present]
+        changed = [name for name in self._dirty if name in present and may_go(name)]
         for name in changed:
             del self._dirty[name]
         due = dict.fromkeys(name for name in forced if name in present)

@@ -34,3 +34,9 @@ def test_reads(text: str, expected: object) -> None:
 def test_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r".+\."):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["", "unix:///" + "x" * 120])
+def test_refuses_nothing_and_too_much(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+\."):
+        parse_address(text)

@@ -27,7 +27,9 @@ def test_secrets_are_removed(secret: str) -> None:
 
 
 def test_envoys_own_words_stay() -> None:
-    text = "Didn't find a registered implementation for 'envoy.filters.http.nope' with type URL: 'envoy.extensions.filters.http.lua.v3.LuaPerRoute'"
+    text = (
+        "Didn't find an implementation of 'envoy.filters.http.nope': 'envoy.extensions.filters.http.lua.v3.LuaPerRoute'"
+    )
     assert scrub(text) == text
 
 

@@ -1,0 +1,105 @@
+"""The exact resources Envoy is sent for each feature, as sorted JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2, scoped_route_pb2
+from google.protobuf.json_format import MessageToDict
+
+from gateway.bootstrap import bootstrap
+from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, HostHealth, Mirror
+from gateway.settings import GatewaySettings
+from gateway.snapshot import Resource, ResourceType
+from gateway.translate.cluster import cluster
+from gateway.translate.endpoints import load_assignment
+from gateway.translate.listener import listener
+from gateway.translate.route import route_configuration
+from gateway.translate.scoped_route import scoped_route
+
+Golden = Callable[[str, str], None]
+
+SETTINGS = GatewaySettings(
+    Path("/run/penstock/ads.sock"),
+    Path("/run/penstock/admin.sock"),
+    Path("/var/log/penstock/access.log"),
+    Path("/run/penstock/envoy.json"),
+)
+AUTH = EndpointAuth(key_digests=(("primary", "0a" * 32), ("secondary", "1b" * 32)))
+BLUE = DeploymentRoute(
+    "blue",
+    (Host("blue-1", "unix:///run/penstock/blue-1.sock"), Host("blue-2", "10.0.0.2:5001", HostHealth.DRAINING)),
+    max_concurrent_requests_per_instance=4,
+    instance_count=2,
+    request_timeout_ms=90_500,
+)
+GREEN = DeploymentRoute("green")
+TYPES = {
+    ResourceType.CLUSTER: cluster_pb2.Cluster,
+    ResourceType.ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
+    ResourceType.LISTENER: listener_pb2.Listener,
+    ResourceType.SCOPED_ROUTE: scoped_route_pb2.ScopedRouteConfiguration,
+    ResourceType.ROUTE: route_pb2.RouteConfiguration,
+}
+ONE = EndpointRoute("diabetes", AUTH, (BLUE,), (("blue", 100),))
+TWO = replace(ONE, deployments=(BLUE, GREEN), weights=(("blue", 90), ("green", 10)))
+
+
+def as_json(resource: Resource) -> str:
+    message = TYPES[resource.type].FromString(resource.body)
+    tree = {"name": resource.name, "version": resource.version, "refs": [list(ref) for ref in resource.refs]}
+    return json.dumps(tree | {"resource": MessageToDict(message)}, indent=1, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "route"),
+    [
+        ("route-one", ONE),
+        ("route-two", TWO),
+        ("route-mirror", replace(TWO, weights=(("blue", 100),), mirror=Mirror("green", 20))),
+        ("route-no-traffic", replace(ONE, weights=(("blue", 0),))),
+        ("route-nobody", replace(ONE, auth=EndpointAuth(), max_request_bytes=1000)),
+    ],
+)
+def test_route(golden: Golden, name: str, route: EndpointRoute) -> None:
+    golden(f"{name}.json", as_json(route_configuration(route)))
+
+
+def test_scope(golden: Golden) -> None:
+    golden("scope.json", as_json(scoped_route("diabetes")))
+
+
+def test_cluster(golden: Golden) -> None:
+    golden("cluster.json", as_json(cluster("diabetes", BLUE, SETTINGS)))
+
+
+def test_load_assignment(golden: Golden) -> None:
+    golden("load-assignment.json", as_json(load_assignment("diabetes", BLUE)))
+    golden("load-assignment-empty.json", as_json(load_assignment("diabetes", GREEN)))
+
+
+def test_listener(golden: Golden) -> None:
+    golden("listener.json", as_json(listener(SETTINGS)))
+
+
+def test_bootstrap(golden: Golden) -> None:
+    golden("bootstrap.json", json.dumps(bootstrap(SETTINGS), indent=1, sort_keys=True) + "\n")
+
+
+def test_order_without_meaning_is_no_change() -> None:
+    turned = replace(TWO, weights=tuple(reversed(TWO.weights)))
+    assert route_configuration(turned).version == route_configuration(TWO).version
+    hosts = replace(BLUE, hosts=tuple(reversed(BLUE.hosts)))
+    assert load_assignment("e", hosts).version == load_assignment("e", BLUE).version
+
+
+def test_what_does_not_concern_the_routes_does_not_change_them() -> None:
+    moved = replace(ONE, deployments=(replace(BLUE, hosts=(), instance_count=7),))
+    assert route_configuration(moved).version == route_configuration(ONE).version
