@@ -39,7 +39,8 @@ class Asset:
     """Uploaded content by its hash."""
 
     sha256: str
-    """64 lower-case hex digits, of what was sent (a file's bytes, or a folder's tar stream)."""
+    """64 lower-case hex digits of its manifest: kind, name and the sha256 of what was sent
+    (:class:`controlplane.domain.uploads.UploadHeader`)."""
     kind: AssetKind
     basename: str
     size_bytes: int

@@ -48,11 +48,16 @@ async def existing_asset(transaction: Transaction, sha256: str) -> Asset:
     """
     record = await transaction.assets.get(sha256)
     if record is None:
-        name = f"assets/sha256:{sha256}"
-        raise NotFoundError(
-            ErrorReason.ASSET_NOT_FOUND, f"There is no asset '{name}'.", hint="Upload it first.", resource=name
-        )
+        raise missing_asset(sha256)
     return record.asset
+
+
+def missing_asset(sha256: str) -> NotFoundError:
+    """The refusal of an upload that did not arrive."""
+    name = f"assets/sha256:{sha256}"
+    return NotFoundError(
+        ErrorReason.ASSET_NOT_FOUND, f"There is no asset '{name}'.", hint="Upload it first.", resource=name
+    )
 
 
 async def _model(transaction: Transaction, name: Versioned | None) -> tuple[Versioned | None, ModelFiles | None]:

@@ -44,7 +44,9 @@ Global___AssetKind: _TypeAlias = AssetKind  # noqa: Y015
 
 @_typing.final
 class Asset(_message.Message):
-    """Uploaded content, addressed by the sha256 of its manifest: the same content is stored once."""
+    """Uploaded content, addressed by the sha256 of its manifest (kind, basename and the sha256 of what was sent): the same
+    content under the same name is stored once.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -54,7 +56,7 @@ class Asset(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The resource name, "assets/sha256:HEX": the sha256 of what was sent."""
+    """The resource name, "assets/sha256:HEX", with the sha256 of its manifest. Clients take it from the answer."""
     kind: Global___AssetKind.ValueType
     """A file or a folder."""
     basename: _builtins.str

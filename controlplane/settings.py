@@ -1,0 +1,133 @@
+"""Every setting of the control plane, typed, in the one place that reads the environment.
+
+Each is an environment variable of the same name in capitals with the prefix ``PENSTOCK_``; the command line's flags
+are passed in as arguments and win.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SOCKET_PATH_MAX = 100
+"""Bytes; the kernel takes 108 for the path of a Unix socket, and instances' names are added below it."""
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    """Text on a terminal, JSON elsewhere."""
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From where on lines are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Home:
+    """What lies where under ``PENSTOCK_HOME``. Constructing it makes nothing; see :meth:`make`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().absolute()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite database."""
+        return self.folder / "penstock.db"
+
+    @property
+    def master_key(self) -> Path:
+        """What endpoint keys are encrypted with; mode 0600."""
+        return self.folder / "master.key"
+
+    @property
+    def admin_token(self) -> Path:
+        """The token that the API asks for; mode 0600."""
+        return self.folder / "admin_token"
+
+    @property
+    def blobs(self) -> Path:
+        """Uploaded content, by its hash."""
+        return self.folder / "blobs"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the control plane, Envoy and the instances."""
+        return self.folder / "logs"
+
+    @property
+    def sockets(self) -> Path:
+        """Unix sockets."""
+        return self.folder / "sockets"
+
+    def make(self) -> None:
+        """Make the folders, for their owner alone."""
+        for folder in (self.folder, self.blobs, self.logs, self.sockets):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class Settings(BaseSettings):
+    """The settings; seconds unless a name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    home_folder: Path = Field(default=Path("~/.penstock"), validation_alias="PENSTOCK_HOME")
+    """The folder of all state."""
+    gateway_host: str = "127.0.0.1"
+    """The address the gateway listens on."""
+    gateway_port: int = Field(default=8080, ge=1, le=65535)
+    api_host: str = "127.0.0.1"
+    """The address the API listens on."""
+    api_port: int = Field(default=50051, ge=1, le=65535)
+    public_host: str = "localhost"
+    """The name by which clients reach the gateway; it appears in scoring URIs."""
+    database_url: str = ""
+    """SQLAlchemy's URL of the database. Empty: SQLite under the home."""
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.AUTO
+    resync_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Everything is looked at again this often, events or not."""
+    drain_grace_seconds: float = Field(default=30.0, ge=0, le=3600)
+    """An instance may take this long to finish what it has."""
+
+    @field_validator("public_host")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        if not value or "/" in value or (":" in value.strip("[]") and not value.startswith("[")):
+            raise ValueError("is a host name or address, without a scheme, a port or a path")
+        return value
+
+    @property
+    def home(self) -> Home:
+        """What lies where."""
+        return Home(self.home_folder)
+
+    @property
+    def database(self) -> str:
+        """The URL in effect."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.home.database}"
+
+    @property
+    def api_address(self) -> str:
+        """``HOST:PORT`` to listen on."""
+        return f"{self.api_host}:{self.api_port}"
+
+    @property
+    def gateway_uri(self) -> str:
+        """Where clients reach the gateway, such as ``http://localhost:8080``."""
+        return f"http://{self.public_host}:{self.gateway_port}"
+
+    def at(self, home: Path) -> Self:
+        """The same with another home."""
+        return self.model_copy(update={"home_folder": home})
