@@ -111,7 +111,8 @@ class Supervisor:
         except StubbornError as error:
             failure = failure or InstanceFailure("Stuck", str(error))
         exit_code = self._daemon.status().exit_code
-        failure = failure or await asyncio.to_thread(post_mortem, self.files, exit_code)
+        if failure is None:
+            failure = await asyncio.to_thread(post_mortem, self.files, exit_code)
         now = self._clock.now()
         self._see(replace(self.seen, state=InstanceState.FAILED, ended=now, ready_since=None, failure=failure))
         await self._note(self.files.note_ended, now, failure)
