@@ -113,6 +113,14 @@ class Daemon:
             return DaemonStatus(DaemonState.RUNNING, pid=known.pid)
         return DaemonStatus(DaemonState.ENDED, pid=known.pid, exit_code=self._exit_code(known))
 
+    @property
+    def started(self) -> float:
+        """When it was started, in seconds since the epoch; 0 if it was not, or before this boot of the machine."""
+        known = self._known()
+        if known is None or not known.pid or known.boot != processes.boot_id():
+            return 0.0
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + known.start / os.sysconf("SC_CLK_TCK")
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to the leader alone. False if it does not run."""
         with self._pidfd() as pidfd:

@@ -1,0 +1,1 @@
+"""Instances as supervised processes in virtual environments: nothing but Python is needed."""

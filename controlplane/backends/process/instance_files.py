@@ -1,0 +1,204 @@
+"""The folder of one instance: made whole or not at all, read by the next control plane, thrown away at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from controlplane.domain.instances import InstanceFailure, InstanceTemplate
+from controlplane.domain.ports import AuthPolicy
+from controlplane.domain.specs import ProbeSettings
+from penstock.daemon import Daemon
+
+_DRAFT, _TRASH = ".new-", ".old-"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a successor needs to know of an instance."""
+
+    id: str
+    endpoint: str
+    template_hash: str
+    socket: str
+    liveness: ProbeSettings
+    readiness: ProbeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFiles:
+    """Paths in one instance's folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def daemon(self) -> Daemon:
+        """Its process."""
+        return Daemon(self.folder / "process")
+
+    @property
+    def log(self) -> Path:
+        """Its output."""
+        return self.folder / "log"
+
+    @property
+    def policy(self) -> Path:
+        """Who may call it."""
+        return self.folder / "policy.json"
+
+    @property
+    def failure(self) -> Path:
+        """Where the scorer writes why it could not load."""
+        return self.folder / "failure.json"
+
+    @property
+    def code(self) -> Path:
+        """Its own copy of the code."""
+        return self.folder / "code"
+
+    def model(self, template: InstanceTemplate) -> Path | None:
+        """The folder that holds its model: ``azureml-models/NAME/VERSION``."""
+        if template.model is None:
+            return None
+        return self.folder / "azureml-models" / template.model.name.name / template.model.name.version
+
+    def manifest(self) -> Manifest | None:
+        """What was written when it was made; None if that cannot be read."""
+        try:
+            known = json.loads((self.folder / "instance.json").read_bytes())
+            for probe in ("liveness", "readiness"):
+                known[probe] = ProbeSettings(**known[probe])
+            return Manifest(**known)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_policy(self, policy: AuthPolicy) -> None:
+        """Replace the policy; whoever reads it sees the old one or the new one."""
+        keys = [{"name": name, "digest": digest} for name, digest in policy.keys]
+        text = json.dumps({"version": 1, "mode": policy.mode, "salt": policy.salt, "keys": keys})
+        _replace(self.policy, text)
+
+    def ready_since(self) -> datetime | None:
+        """Since when it answers, as last noted."""
+        with contextlib.suppress(OSError, ValueError):
+            return datetime.fromisoformat((self.folder / "ready").read_text())
+        return None
+
+    def note_ready(self, since: datetime | None) -> None:
+        """Note that it answers, so that a successor does not take it out of service until it has asked."""
+        if since is None:
+            (self.folder / "ready").unlink(missing_ok=True)
+        else:
+            _replace(self.folder / "ready", since.isoformat())
+
+    def ended(self) -> tuple[datetime, InstanceFailure] | None:
+        """When and why it ended, if that was noted."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads((self.folder / "ended.json").read_bytes())
+            return datetime.fromisoformat(known.pop("ended")), InstanceFailure(**known)
+        return None
+
+    def note_ended(self, when: datetime, failure: InstanceFailure) -> None:
+        """Note when and why it ended."""
+        _replace(self.folder / "ended.json", json.dumps({"ended": when.isoformat(), **asdict(failure)}))
+
+    def throw_away(self) -> None:
+        """Remove everything. Killed in the middle, :func:`existing` does the rest."""
+        trash = self.folder.with_name(f"{_TRASH}{self.id}")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(trash)
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rename(trash)
+            shutil.rmtree(trash)
+
+
+def create(
+    files: InstanceFiles,
+    manifest: Manifest,
+    template: InstanceTemplate,
+    *,
+    code: Path | None,
+    model: Path | None,
+    policy: AuthPolicy,
+) -> None:
+    """Make the folder with everything in it. ``code`` and ``model`` are what was uploaded.
+
+    Raises:
+        OSError: the disk is full, ...; nothing is left then, or what :func:`existing` removes.
+    """
+    draft = InstanceFiles(files.folder.with_name(f"{_DRAFT}{files.id}"))
+    if draft.folder.exists():
+        shutil.rmtree(draft.folder)
+    draft.folder.mkdir(parents=True, mode=0o700)
+    try:
+        if code is not None:
+            copy_writable(code, draft.code)
+        target = draft.model(template)
+        if model is not None and target is not None:
+            target.mkdir(parents=True)
+            link_into(model, target / model.name)
+        draft.write_policy(policy)
+        (draft.folder / "instance.json").write_text(json.dumps(asdict(manifest)))
+        draft.folder.rename(files.folder)
+    except BaseException:
+        shutil.rmtree(draft.folder, ignore_errors=True)
+        raise
+
+
+def existing(folder: Path) -> Iterator[InstanceFiles]:
+    """Every instance's folder; removes what was half made or half thrown away when somebody was killed."""
+    if not folder.exists():
+        return
+    for each in sorted(folder.iterdir()):
+        if each.name.startswith((_DRAFT, _TRASH)):
+            shutil.rmtree(each, ignore_errors=True)
+        elif each.is_dir():
+            yield InstanceFiles(each)
+
+
+def copy_writable(source: Path, target: Path) -> None:
+    """Copy a file or folder; the copies can be written to, whatever the originals say."""
+    if source.is_dir():
+        target.mkdir()
+        for each in source.iterdir():
+            copy_writable(each, target / each.name)
+    else:
+        shutil.copy2(source, target)
+        target.chmod(stat.S_IMODE(target.stat().st_mode) | stat.S_IWUSR)
+
+
+def link_into(source: Path, target: Path) -> None:
+    """Make ``target`` the same file or folder without copying.
+
+    Folders are real, for scripts walk them and most walkers follow no links; files are hard links, which stay when the
+    original is removed, or symbolic ones where the two are on different file systems.
+    """
+    if source.is_dir():
+        target.mkdir()
+        for each in source.iterdir():
+            link_into(each, target / each.name)
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        target.symlink_to(source)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.tmp")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    draft.replace(path)
