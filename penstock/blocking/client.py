@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from penstock import scoring
 from penstock.blocking.assets import Assets
@@ -91,7 +91,7 @@ class Client:
         """Close the connection."""
         self._transport.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         """Nothing to do: the first call connects."""
         return self
 

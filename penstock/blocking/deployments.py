@@ -89,8 +89,7 @@ class Deployments:
         request = pb.TailLogsRequest(
             name=deployment_name(endpoint, name), lines=lines, follow=follow, container=container, instance=instance
         )
-        for piece in self._transport.stream(self._transport.deployments.TailLogs, request):
-            yield piece
+        return self._transport.stream(self._transport.deployments.TailLogs, request)
 
     def instances(self, endpoint: str = "-", name: str = "-") -> Sequence[Instance]:
         """The running copies of a deployment; by default of every one."""

@@ -78,8 +78,7 @@ class Endpoints:
     def watch(self, name: str) -> Iterator[WatchEndpointResponse]:
         """The endpoint and its deployments as they are, then at every change, until the endpoint is gone."""
         request = pb.WatchEndpointRequest(name=endpoint_name(name))
-        for state in self._transport.stream(self._transport.endpoints.WatchEndpoint, request):
-            yield state
+        return self._transport.stream(self._transport.endpoints.WatchEndpoint, request)
 
     def _operation(self, operation: object) -> Operation[Endpoint]:
         return Operation(self._transport, operation, lambda packed: Endpoint.FromString(packed.value))
