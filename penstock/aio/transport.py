@@ -140,19 +140,17 @@ class Transport:
             try:
                 while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                     yield piece
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised below
                 failure.append(error)
-                raise
 
+        # A source that fails ends the stream early. The platform refuses what is incomplete; only the source knows why.
         try:
-            return await method(feed(), metadata=self._metadata)
-        except (grpc.RpcError, asyncio.CancelledError) as error:
-            # A source that fails breaks the call off, and only the source knows why.
-            if failure:
-                raise failure[0] from None
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise status.from_rpc(error, self.target) from None
+            response = await method(feed(), metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise failure[0] if failure else status.from_rpc(error, self.target) from None
+        if failure:
+            raise failure[0]
+        return response
 
     async def measure(self, path: Path) -> package.Package:
         """:func:`penstock.package.measure`, off the event loop."""

@@ -131,17 +131,17 @@ class Transport:
         def feed() -> Iterator[Request]:
             try:
                 yield from requests
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised below
                 failure.append(error)
-                raise
 
+        # A source that fails ends the stream early. The platform refuses what is incomplete; only the source knows why.
         try:
-            return method(feed(), metadata=self._metadata)
+            response = method(feed(), metadata=self._metadata)
         except grpc.RpcError as error:
-            # A source that fails breaks the call off, and only the source knows why.
-            if failure:
-                raise failure[0] from None
-            raise status.from_rpc(error, self.target) from None
+            raise failure[0] if failure else status.from_rpc(error, self.target) from None
+        if failure:
+            raise failure[0]
+        return response
 
     def measure(self, path: Path) -> package.Package:
         """:func:`penstock.package.measure`."""
