@@ -5,7 +5,7 @@ refused at its line instead of ignored. Reading has no effect and talks to nobod
 be wrong is said before anything is sent.
 """
 
-from penstock.manifest.load import Loaded, load_deployment, load_endpoint, load_environment, load_model
+from penstock.manifest.load import Loaded, Text, load_deployment, load_endpoint, load_environment, load_model
 from penstock.manifest.traffic import TrafficError, parse_traffic
 from penstock.manifest.values import (
     AuthMode,
@@ -38,6 +38,7 @@ __all__ = [
     "ProbeSettings",
     "Registered",
     "RequestSettings",
+    "Text",
     "TrafficError",
     "load_deployment",
     "load_endpoint",

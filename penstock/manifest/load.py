@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -13,6 +13,7 @@ from penstock.manifest.deployments import read_deployment
 from penstock.manifest.endpoints import read_endpoint
 from penstock.manifest.fields import Fields, Report
 from penstock.manifest.files import Files, Folder, LocalFiles, parse_mapping, read, shown
+from penstock.manifest.overrides import lay_over
 from penstock.manifest.values import ManifestDeployment, ManifestEndpoint, ManifestEnvironment, ManifestModel
 
 T = TypeVar("T")
@@ -27,6 +28,15 @@ _OTHER_KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A manifest that is no file: its text, how messages name it, and the folder its paths are relative to."""
+
+    text: str
+    name: str
+    base: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
     """What a file says, and what the user should be told about it: one sentence each."""
 
@@ -34,8 +44,12 @@ class Loaded(Generic[T]):
     notes: tuple[str, ...] = ()
 
 
-def load_endpoint(path: Path, files: Files | None = None) -> Loaded[ManifestEndpoint]:
-    """The endpoint in a file, with its deployments in the 2021 form.
+def load_endpoint(
+    source: Path | Text, overrides: Iterable[str] = (), files: Files | None = None
+) -> Loaded[ManifestEndpoint]:
+    """The endpoint in a file (or text), with its deployments in the 2021 form.
+
+    ``overrides`` are ``PATH=VALUE`` arguments laid over it.
 
     Raises:
         ManifestError: with every mistake in the file.
@@ -45,14 +59,16 @@ def load_endpoint(path: Path, files: Files | None = None) -> Loaded[ManifestEndp
         if any(key in fields for key in _DEPLOYMENT_KEYS):
             raise ManifestError(
                 [_whole(fields, "this file describes a deployment, and an endpoint is needed here")],
-                hint=f"penstock online-deployment create -f {shown(path)}",
+                hint="`penstock online-deployment create` takes it",
             )
         return read_endpoint(fields, folder)
 
-    return _load(path, files, parse)
+    return _load(source, overrides, files, parse)
 
 
-def load_deployment(path: Path, files: Files | None = None) -> Loaded[ManifestDeployment]:
+def load_deployment(
+    source: Path | Text, overrides: Iterable[str] = (), files: Files | None = None
+) -> Loaded[ManifestDeployment]:
     """The deployment in a file, of either dialect.
 
     Raises:
@@ -64,43 +80,51 @@ def load_deployment(path: Path, files: Files | None = None) -> Loaded[ManifestDe
             form = "endpoint" if "deployments" in fields else "online-endpoint"
             raise ManifestError(
                 [_whole(fields, "this file describes an endpoint, and a deployment is needed here")],
-                hint=f"penstock {form} create -f {shown(path)}",
+                hint=f"`penstock {form} create` takes it",
             )
         return read_deployment(fields, folder)
 
-    return _load(path, files, parse)
+    return _load(source, overrides, files, parse)
 
 
-def load_model(path: Path, files: Files | None = None) -> Loaded[ManifestModel]:
+def load_model(source: Path | Text, overrides: Iterable[str] = (), files: Files | None = None) -> Loaded[ManifestModel]:
     """The model in a file.
 
     Raises:
         ManifestError: with every mistake in the file.
     """
-    return _load(path, files, lambda fields, folder: models.read_model(fields, folder, named=True))
+    return _load(source, overrides, files, lambda fields, folder: models.read_model(fields, folder, named=True))
 
 
-def load_environment(path: Path, files: Files | None = None) -> Loaded[ManifestEnvironment]:
+def load_environment(
+    source: Path | Text, overrides: Iterable[str] = (), files: Files | None = None
+) -> Loaded[ManifestEnvironment]:
     """The environment in a file.
 
     Raises:
         ManifestError: with every mistake in the file.
     """
-    return _load(path, files, lambda fields, folder: environments.read_environment(fields, folder, named=True))
+    return _load(
+        source, overrides, files, lambda fields, folder: environments.read_environment(fields, folder, named=True)
+    )
 
 
-def _load(path: Path, files: Files | None, parse: Callable[[Fields, Folder], T | None]) -> Loaded[T]:
+def _load(
+    source: Path | Text, overrides: Iterable[str], files: Files | None, parse: Callable[[Fields, Folder], T | None]
+) -> Loaded[T]:
     files = files or LocalFiles()
     report = Report()
-    name = shown(path)
-    fields = parse_mapping(read(files, path), name, report)
+    if isinstance(source, Path):
+        source = Text(read(files, source), shown(source), source.absolute().parent)
+    fields = parse_mapping(source.text, source.name, report)
     value = None
     if fields is not None:
+        fields = Fields(lay_over(fields.node, overrides), report)
         _check_kind(fields)
-        value = parse(fields, Folder(path.absolute().parent, files))
+        value = parse(fields, Folder(source.base, files))
     if report.problems or value is None:
         raise ManifestError(report.problems)
-    return Loaded(value, _notes(name, report))
+    return Loaded(value, _notes(source.name, report))
 
 
 def _check_kind(fields: Fields) -> None:
