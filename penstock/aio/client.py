@@ -62,7 +62,7 @@ class Client:
         *,
         deployment: str = "",
         credential: str = "",
-        timeout: float = INVOKE_SECONDS,  # noqa: ASYNC109 - a socket's timeout
+        timeout: float = INVOKE_SECONDS,
     ) -> scoring.ScoringResponse:
         """Score ``data`` (bytes and text as they are, anything else as JSON) and return the answer.
 

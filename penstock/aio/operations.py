@@ -53,7 +53,7 @@ class Operation(Generic[T]):
     async def wait(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the operation goes on: this is a deadline, not a cancellation
+        timeout: float | None = None,
         progress: Progress | None = None,
     ) -> T:
         """Wait until the change has been carried out, and return the resource as it then was.

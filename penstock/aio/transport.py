@@ -92,7 +92,7 @@ class Transport:
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
-        timeout: float = CALL_SECONDS,  # noqa: ASYNC109 - it travels as the call's deadline
+        timeout: float = CALL_SECONDS,
     ) -> Response:
         """Call a method that changes nothing; made again while nothing answers, see :class:`Retry`."""
         for delay in self._retry.delays():
@@ -108,7 +108,7 @@ class Transport:
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
-        timeout: float = CALL_SECONDS,  # noqa: ASYNC109 - it travels as the call's deadline
+        timeout: float = CALL_SECONDS,
     ) -> Response:
         """Call a method once."""
         try:

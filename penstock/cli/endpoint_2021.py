@@ -31,11 +31,11 @@ def create(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     except NotFoundError:
         pass
     else:
-        raise PenstockError(f"the endpoint '{wanted.name}' is already there", hint="`penstock endpoint update` changes it")
+        raise PenstockError(
+            f"the endpoint '{wanted.name}' is already there", hint="`penstock endpoint update` changes it"
+        )
     message = convert.endpoint_message(wanted)
-    changes.finish(
-        context, f"creating endpoint '{wanted.name}'", context.client.endpoints.create(wanted.name, message)
-    )
+    changes.finish(context, f"creating endpoint '{wanted.name}'", context.client.endpoints.create(wanted.name, message))
     try:
         for deployment in wanted.deployments:
             changes.create_deployment(context, wanted.name, deployment)
@@ -132,8 +132,8 @@ def _carry_out(
         _update_deployment(context, endpoint, name, published[name], [])
     fields = ["traffic"] if revision.kind is Kind.TRAFFIC else list(revision.endpoint_fields)
     if fields:
-        operation = context.client.endpoints.update(endpoint, goal, fields)
-        changes.finish(context, f"updating endpoint '{endpoint}'", operation)
+        updating = context.client.endpoints.update(endpoint, goal, fields)
+        changes.finish(context, f"updating endpoint '{endpoint}'", updating)
 
 
 def _update_from_file(context: Context, parsed: argparse.Namespace) -> None:
@@ -242,9 +242,7 @@ GROUP = Group(
         Command("delete", "Delete an endpoint, or one of its deployments.", delete, _delete_arguments),
         Command("invoke", "Send a request.", online_endpoint.invoke, online_endpoint.invoke_arguments),
         Command("get-logs", "Print a deployment's log.", get_logs, _log_arguments),
-        Command(
-            "get-credentials", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments
-        ),
+        Command("get-credentials", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
         Command("list-keys", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
         Command(
             "regenerate-keys", "Replace a key.", online_endpoint.regenerate_keys, online_endpoint.regenerate_arguments

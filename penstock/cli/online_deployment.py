@@ -154,8 +154,13 @@ def log_arguments(parser: argparse.ArgumentParser) -> None:
     """Which lines of which log."""
     parser.add_argument("-l", "--lines", type=int, default=_LOG_LINES, help="the last lines of each instance (5000)")
     parser.add_argument("--follow", action="store_true", help="go on with what is written from now on")
-    parser.add_argument("-c", "--container", choices=["inference-server", "storage-initializer"],
-                        default="inference-server", help="the script's log, or that of building the environment")  # fmt: skip
+    parser.add_argument(
+        "-c",
+        "--container",
+        choices=["inference-server", "storage-initializer"],
+        default="inference-server",
+        help="the script's log (default), or that of building the environment",
+    )
 
 
 def _load(context: Context, parsed: argparse.Namespace) -> manifest.ManifestDeployment:

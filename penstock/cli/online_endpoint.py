@@ -55,18 +55,19 @@ def list_(context: Context, _: argparse.Namespace) -> list[dict[str, Any]]:
     """List every endpoint."""
     behind: dict[str, list[str]] = {}
     for deployment in context.client.deployments.list():
-        endpoint, _, name = deployment.name.partition("/deployments/")
+        endpoint, _sep, name = deployment.name.partition("/deployments/")
         behind.setdefault(endpoint, []).append(name)
     return [shapes.endpoint(e, behind.get(e.name, [])) for e in context.client.endpoints.list()]
 
 
 def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Change traffic, description, tags or properties."""
-    name = parsed.name
+    name: str | None = parsed.name
     if parsed.file is not None:
-        loaded = manifest.load_endpoint(parsed.file, arguments.sets(parsed))
+        given = [f"name={json.dumps(name)}"] if name else []
+        loaded = manifest.load_endpoint(parsed.file, [*arguments.sets(parsed), *given])
         changes.note_all(context, loaded.notes)
-        name = name or loaded.value.name
+        name = loaded.value.name
         wanted = convert.endpoint_message(loaded.value)
         fields = {*_UPDATABLE, "retained"} - (set() if loaded.value.traffic else {"traffic"})
     elif name:

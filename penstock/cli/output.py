@@ -58,7 +58,7 @@ def _yaml(data: Any) -> str:
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.representer.sort_base_mapping_type_on_output = False
     yaml.dump(data, out)
     return out.getvalue().removesuffix("...\n")
 

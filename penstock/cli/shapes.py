@@ -157,7 +157,7 @@ def platform(message: PlatformStatus) -> dict[str, Any]:
     }
 
 
-def state(value: common_pb2.ProvisioningState) -> str:
+def state(value: common_pb2.ProvisioningState.ValueType) -> str:
     """``Succeeded`` of ``PROVISIONING_STATE_SUCCEEDED``."""
     return _enum_word(common_pb2.ProvisioningState.Name(value), "PROVISIONING_STATE_")
 
