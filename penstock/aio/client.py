@@ -1,0 +1,99 @@
+"""The client's front door."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from penstock import scoring
+from penstock.aio.assets import Assets
+from penstock.aio.deployments import Deployments
+from penstock.aio.endpoints import Endpoints
+from penstock.aio.environments import Environments
+from penstock.aio.models import Models
+from penstock.aio.publisher import Publisher
+from penstock.aio.transport import Transport
+from penstock.errors import UnsupportedError
+from penstock.retry import Retry
+from penstock.settings import Settings, connection
+from penstock.v1.endpoint_pb2 import AUTH_MODE_AML_TOKEN
+from penstock.v1.platform_service_pb2 import GetPlatformStatusRequest, PlatformStatus
+
+INVOKE_SECONDS = 190.0
+"""A little more than the longest `request_timeout_ms`, so that it is the endpoint that says it took too long."""
+
+
+class Client:
+    """A platform's control plane, and the endpoints behind its gateway.
+
+    ``target`` (``HOST:PORT`` or ``unix:PATH``) and ``token`` default to ``PENSTOCK_TARGET`` and ``PENSTOCK_TOKEN``,
+    else to the platform that runs under ``PENSTOCK_HOME``. Nothing is connected until the first call; `close` it, or
+    use it as a context manager.
+
+    Raises:
+        PlatformError: a file under ``PENSTOCK_HOME`` cannot be read.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        token: str | None = None,
+        *,
+        settings: Settings | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        found = connection(target, token, settings)
+        self.target = found.target
+        self._transport = Transport(found.target, found.token, retry or Retry())
+        self.endpoints = Endpoints(self._transport)
+        self.deployments = Deployments(self._transport)
+        self.models = Models(self._transport)
+        self.environments = Environments(self._transport)
+        self.assets = Assets(self._transport)
+        self.publisher = Publisher(self.assets, self.models, self.environments)
+
+    async def status(self) -> PlatformStatus:
+        """The state of the control plane and of the gateways."""
+        return await self._transport.read(self._transport.platform.GetPlatformStatus, GetPlatformStatusRequest())
+
+    async def invoke(
+        self,
+        endpoint: str,
+        data: Any,
+        *,
+        deployment: str = "",
+        credential: str = "",
+        timeout: float = INVOKE_SECONDS,
+    ) -> scoring.ScoringResponse:
+        """Score ``data`` (bytes and text as they are, anything else as JSON) and return the answer.
+
+        ``deployment`` picks one, without traffic too. ``credential`` is a key or a token; by default the primary key.
+
+        Raises:
+            InvokeError: any answer but 200, or none.
+            ApiError: the endpoint, or its keys, cannot be read.
+        """
+        found = await self.endpoints.get(endpoint)
+        if not credential and found.auth_mode == AUTH_MODE_AML_TOKEN:
+            raise UnsupportedError(
+                f"'{endpoint}' takes tokens, and this platform issues none yet: give one as `credential`",
+                code="INVALID_ARGUMENT",
+                reason="UNSUPPORTED",
+            )
+        credential = credential or (await self.endpoints.keys(endpoint)).primary_key
+        headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
+        if deployment:
+            headers["azureml-model-deployment"] = deployment
+        response = await self._transport.post(found.scoring_uri, scoring.encode(data), headers, timeout)
+        return scoring.checked(response, endpoint)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        """Nothing to do: the first call connects."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection."""
+        await self.close()

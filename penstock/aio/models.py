@@ -1,0 +1,50 @@
+"""Registered models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from penstock.aio.transport import Transport
+from penstock.names import version_name
+from penstock.v1 import model_service_pb2 as pb
+from penstock.v1.model_pb2 import Model
+
+
+class Models:
+    """The models of a platform. Every method may raise :class:`penstock.errors.ApiError`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def create(self, name: str, model: Model, *, version: str = "") -> Model:
+        """Register a model; without a version it gets the next whole number."""
+        request = pb.CreateModelRequest(model_id=name, version=version, model=model)
+        return await self._transport.change(self._transport.models.CreateModel, request)
+
+    async def get(self, name: str, version: str = "latest") -> Model:
+        """One version."""
+        request = pb.GetModelRequest(name=version_name("models", name, version))
+        return await self._transport.read(self._transport.models.GetModel, request)
+
+    async def list(self, name: str = "-", filter: str = "") -> Sequence[Model]:  # noqa: A002 - the API's own word
+        """The versions of one model; by default of all."""
+        found: list[Model] = []
+        request = pb.ListModelsRequest(parent=f"models/{name}", page_size=1000, filter=filter)
+        while True:
+            page = await self._transport.read(self._transport.models.ListModels, request)
+            found += page.models
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def update(self, name: str, version: str, model: Model, fields: Collection[str]) -> Model:
+        """Change description, tags or properties; the files of a version never change."""
+        request = pb.UpdateModelRequest(model=model)
+        request.model.name = version_name("models", name, version)
+        request.update_mask.paths.extend(fields)
+        return await self._transport.change(self._transport.models.UpdateModel, request)
+
+    async def delete(self, name: str, version: str) -> None:
+        """Delete a version no deployment uses."""
+        request = pb.DeleteModelRequest(name=version_name("models", name, version))
+        await self._transport.change(self._transport.models.DeleteModel, request)

@@ -1,0 +1,34 @@
+"""What a running command has at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from penstock.cli.console import Console
+from penstock.settings import Settings
+
+if TYPE_CHECKING:
+    from penstock.client import Client
+
+
+@dataclass
+class Context:
+    """The console, the settings, and a client that is made when a command first asks for it."""
+
+    console: Console
+    settings: Settings
+
+    @cached_property
+    def client(self) -> Client:
+        """The control plane."""
+        # gRPC takes 0.2 s to import, which `penstock --help` need not wait for.
+        from penstock.client import Client  # noqa: PLC0415
+
+        return Client(settings=self.settings)
+
+    def close(self) -> None:
+        """Let go of what was made."""
+        if "client" in self.__dict__:
+            self.client.close()

@@ -1,0 +1,130 @@
+"""``penstock up``, ``down`` and ``status``: the platform on this machine.
+
+The control plane is a process of its own, ``python -m controlplane``; nothing of it is imported here. It writes
+``HOME/platform.json`` once it answers and removes it when it has stopped everything; on SIGTERM or Ctrl-C it drains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from penstock.cli import shapes
+from penstock.cli.command import Columns, Command, Group
+from penstock.cli.context import Context
+from penstock.cli.machine import Machine
+from penstock.names import short_name
+from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, Settings, child_environment
+
+_BELOW = (
+    "deployments[].join('', [name, ' ', to_string(ready_instances), '/', to_string(instance_count)]) | join(', ', @)"
+)
+_TABLE = Columns(
+    (
+        ("Endpoint", "name"),
+        ("State", "provisioning_state"),
+        ("Traffic", "traffic"),
+        ("Deployments", _BELOW),
+        ("Status", "status_message"),
+    )
+)
+
+
+def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
+    """Start a platform: in the foreground until Ctrl-C, or detached, returning once it is ready."""
+    machine = _machine(context, parsed)
+    machine.check_free(parsed.gateway_port, parsed.api_port)
+    argv = [sys.executable, "-m", "controlplane"]
+    environment = child_environment(
+        {
+            "PENSTOCK_HOME": str(machine.home),
+            "PENSTOCK_GATEWAY_PORT": str(parsed.gateway_port),
+            "PENSTOCK_API_PORT": str(parsed.api_port),
+        }
+    )
+    if not parsed.detach:
+        # The control plane takes this process over: Ctrl-C and SIGTERM reach it and nothing in between.
+        os.execve(argv[0], argv, environment)  # noqa: S606 - our own interpreter
+    with context.console.working("starting the platform") as say:
+        ready = machine.start(argv, environment, say)
+    context.console.done(f"ready: {ready.gateway} (API at {ready.api}, state in {machine.home})")
+    return {"api": ready.api, "gateway": ready.gateway, "pid": ready.pid, "home": str(machine.home)}
+
+
+def down(context: Context, parsed: argparse.Namespace) -> None:
+    """Stop the platform and everything it started."""
+    machine = _machine(context, parsed)
+    sweep = [sys.executable, "-m", "controlplane", "down"]
+    environment = child_environment({"PENSTOCK_HOME": str(machine.home)})
+    with context.console.working("stopping the platform") as say:
+        ran = machine.stop(sweep, environment, say)
+    context.console.done("stopped" if ran else f"no platform was running on {machine.home}")
+
+
+def status(context: Context, parsed: argparse.Namespace) -> Any:
+    """Show the platform, its endpoints and their deployments."""
+    if parsed.home is not None:
+        context.settings = Settings(home=parsed.home.expanduser().absolute())
+    client = context.client
+    behind: dict[str, list[dict[str, Any]]] = {}
+    for deployment in client.deployments.list():
+        behind.setdefault(deployment.name.split("/")[1], []).append(shapes.deployment(deployment))
+    endpoints = []
+    for message in client.endpoints.list():
+        below = behind.get(short_name(message.name), [])
+        endpoints.append(shapes.endpoint(message, [d["name"] for d in below]) | {"deployments": below})
+    if parsed.output == "table":
+        summary = shapes.platform(client.status())
+        context.console.done(
+            f"{summary['gateway_uri']}  gateways {summary['gateways_connected']}, endpoints {summary['endpoints']}, "
+            f"deployments {summary['deployments']}, ready instances {summary['ready_instances']}"
+        )
+        return endpoints
+    instances = [shapes.instance(i) for i in client.deployments.instances()]
+    return {**shapes.platform(client.status()), "endpoint_states": endpoints, "instances": instances}
+
+
+def _machine(context: Context, parsed: argparse.Namespace) -> Machine:
+    home: Path = parsed.home.expanduser().absolute() if parsed.home is not None else context.settings.home
+    return Machine(home)
+
+
+def _home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--home", type=Path, metavar="DIR", help="the state's folder; default: PENSTOCK_HOME, else ~/.penstock"
+    )
+
+
+def _up_arguments(parser: argparse.ArgumentParser) -> None:
+    _home(parser)
+    parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return once it is ready")
+    parser.add_argument(
+        "--gateway-port",
+        type=_port,
+        default=DEFAULT_GATEWAY_PORT,
+        metavar="PORT",
+        help="where clients send requests; default: 8080",
+    )
+    parser.add_argument(
+        "--api-port", type=_port, default=DEFAULT_API_PORT, metavar="PORT", help="where the API answers; default: 50051"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - the ports there are
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: 1 to 65535")
+    return int(text)
+
+
+GROUP = Group(
+    "",
+    "",
+    (
+        Command("up", "Start a platform on this machine.", up, _up_arguments),
+        Command("down", "Stop the platform on this machine.", down, _home),
+        Command("status", "Show the platform's state.", status, _home, _TABLE),
+    ),
+)

@@ -1,0 +1,363 @@
+"""The command line as a user types it, against a control plane in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.rpc import code_pb2
+from ruamel.yaml import YAML
+
+from penstock.v1 import common_pb2
+from tests.integration.cli.conftest import ENDPOINT_2021, Ran
+from tests.integration.cli.fake_platform import FakePlatform, status_of
+
+pytestmark = pytest.mark.integration
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def blue(cli: Cli, project: Path) -> None:
+    """An endpoint with a deployment that has all of its traffic."""
+    assert cli("online-endpoint", "create", "-f", "endpoint.yml").code == 0
+    assert cli("online-deployment", "create", "-f", "blue.yml", "--all-traffic").code == 0
+
+
+def test_an_endpoint_has_the_fields_that_scripts_read(cli: Cli, project: Path) -> None:
+    ran = cli("online-endpoint", "create", "-f", "endpoint.yml")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json() == {
+        "id": "endpoints/diabetes",
+        "name": "diabetes",
+        "auth_mode": "key",
+        "kind": "Managed",
+        "provisioning_state": "Succeeded",
+        "scoring_uri": "http://localhost:8080/endpoints/diabetes/score",
+        "openapi_uri": "http://localhost:8080/endpoints/diabetes/swagger.json",
+        "traffic": {},
+        "mirror_traffic": {},
+        "description": "",
+        "tags": {"team": "a"},
+        "properties": {},
+        "status_message": "",
+        "conditions": [],
+    }
+
+
+def test_a_deployment_has_the_fields_that_scripts_read(cli: Cli, blue: None) -> None:
+    shown = cli("online-deployment", "show", "-e", "diabetes", "-n", "blue").json()
+    assert shown["provisioning_state"] == "Succeeded"
+    assert shown["endpoint_name"] == "diabetes"
+    assert shown["model"].startswith("azureml:anonymous:")
+    assert shown["code_configuration"]["scoring_script"] == "score.py"
+    assert shown["instance_count"] == 1
+    assert shown["request_settings"] == {
+        "request_timeout_ms": 5000,
+        "max_concurrent_requests_per_instance": 1,
+        "max_queue_wait_ms": 500,
+    }
+    assert shown["liveness_probe"]["failure_threshold"] == 30
+
+
+def test_traffic_is_split_and_deployments_without_it_show_0(cli: Cli, blue: None) -> None:
+    cli("online-deployment", "create", "-f", "green.yml")
+    assert cli("online-endpoint", "show", "-n", "diabetes", "--query", "traffic").json() == {"blue": 100, "green": 0}
+    ran = cli("online-endpoint", "update", "-n", "diabetes", "--traffic", "blue=90 green=10")
+    assert (ran.code, ran.json()["traffic"]) == (0, {"blue": 90, "green": 10})
+    assert cli("online-endpoint", "list", "--query", "[].traffic").json() == [{"blue": 90, "green": 10}]
+
+
+def test_long_flags_match_by_prefix(cli: Cli, blue: None) -> None:
+    assert cli("online-deployment", "show", "--endpoint", "diabetes", "--na", "blue").code == 0
+
+
+@pytest.mark.parametrize(
+    ("format_", "expected"),
+    [
+        ("table", "Name      State      Traffic   ScoringUri\n"),
+        ("tsv", "endpoints/diabetes\tdiabetes\tkey\tManaged\tSucceeded"),
+        ("yaml", "name: diabetes\n"),
+    ],
+)
+def test_output_formats(cli: Cli, blue: None, format_: str, expected: str) -> None:
+    assert expected in cli("online-endpoint", "list", "-o", format_).out
+
+
+def test_yaml_output_loads_again(cli: Cli, blue: None) -> None:
+    shown = cli("online-endpoint", "show", "-n", "diabetes")
+    loaded = YAML(typ="safe").load(io.StringIO(cli("online-endpoint", "show", "-n", "diabetes", "-o", "yaml").out))
+    assert loaded == shown.json()
+
+
+def test_a_query_as_tsv_is_the_bare_value(cli: Cli, blue: None) -> None:
+    ran = cli("online-endpoint", "show", "-n", "diabetes", "--query", "scoring_uri", "-o", "tsv")
+    assert ran.out == "http://localhost:8080/endpoints/diabetes/score\n"
+
+
+def test_a_query_that_is_none(cli: Cli, blue: None) -> None:
+    ran = cli("online-endpoint", "show", "-n", "diabetes", "--query", "traffic[")
+    assert (ran.code, ran.out) == (1, "")
+    assert "--query cannot be understood" in ran.err
+
+
+def test_credentials_and_their_renewal(cli: Cli, blue: None) -> None:
+    before = cli("online-endpoint", "get-credentials", "-n", "diabetes").json()
+    assert before == {"primaryKey": "primary-key-0123456", "secondaryKey": "secondary-key-0123"}
+    after = cli("online-endpoint", "regenerate-keys", "-n", "diabetes", "--key-type", "secondary").json()
+    assert after == before | {"secondaryKey": "regenerated-key-0123"}
+
+
+def test_create_of_what_is_there_fails(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    ran = cli("online-endpoint", "create", "-f", "endpoint.yml")
+    assert (ran.code, ran.out) == (1, "")
+    uploads = platform.calls.count("UploadAsset")
+    ran = cli("online-deployment", "create", "-f", "blue.yml")
+    assert (ran.code, ran.out) == (1, "")
+    assert "error: 'diabetes' already has a deployment 'blue'" in ran.err
+    assert platform.calls.count("UploadAsset") == uploads
+
+
+def test_a_deployment_of_no_endpoint(cli: Cli, project: Path, platform: FakePlatform) -> None:
+    ran = cli("online-deployment", "create", "-f", "blue.yml")
+    assert (ran.code, ran.err) == (1, "error: there is no endpoint 'diabetes'\n")
+    assert "UploadAsset" not in platform.calls
+
+
+def test_a_deployment_that_cannot_answer_shows_the_traceback_and_does_not_stay(
+    cli: Cli, blue: None, platform: FakePlatform
+) -> None:
+    traceback = "Traceback (most recent call last):\n  ...\nKeyError: 'x'"
+    platform.fail.append(status_of(code_pb2.ABORTED, "InitFailed", "init() failed: KeyError: 'x'", detail=traceback))
+    ran = cli("online-deployment", "create", "-f", "green.yml")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "error: init() failed: KeyError: 'x'\n"
+        "hint: the deployment was removed again; with --keep-failed it stays, and its logs with it\n"
+        "  | Traceback (most recent call last):\n  |   ...\n  | KeyError: 'x'\n"
+    )
+    assert list(platform.deployments) == ["endpoints/diabetes/deployments/blue"]
+    assert platform.endpoints["endpoints/diabetes"].traffic == {"blue": 100}
+
+
+def test_a_failed_deployment_stays_when_asked(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    platform.fail.append(status_of(code_pb2.ABORTED, "InitFailed", "init() failed"))
+    ran = cli("online-deployment", "create", "-f", "green.yml", "--keep-failed")
+    assert ran.code == 1
+    assert "get-logs -e diabetes -n green" in ran.err
+    assert "endpoints/diabetes/deployments/green" in platform.deployments
+
+
+def test_what_differs_in_the_environment_is_noted(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    difference = "the environment differs: python 3.8 -> 3.10 (3.8 is too old for the scorer)"
+    platform.conditions = [
+        common_pb2.Condition(
+            type="EnvironmentReady", status=common_pb2.CONDITION_STATUS_TRUE, reason="Differs", message=difference
+        )
+    ]
+    assert cli("online-deployment", "create", "-f", "green.yml").err == f"note: {difference}\n"
+    assert cli("online-deployment", "delete", "-e", "diabetes", "-n", "green", "--yes").code == 0
+    assert cli("online-deployment", "create", "-f", "green.yml", "--only-show-errors").err == ""
+
+
+def test_all_traffic_and_no_wait_contradict_each_other(cli: Cli, blue: None) -> None:
+    assert cli("online-deployment", "create", "-f", "green.yml", "--all-traffic", "--no-wait").code == 2
+
+
+def test_set_overrides_the_file(cli: Cli, blue: None) -> None:
+    ran = cli(
+        "online-deployment", "create", "-f", "green.yml", "--set", "instance_count=3", "tags.a=b", "--set", "tags.c=d"
+    )
+    assert (ran.json()["instance_count"], ran.json()["tags"]) == (3, {"a": "b", "c": "d"})
+
+
+def test_set_of_an_unknown_key_is_a_mistake(cli: Cli, blue: None) -> None:
+    ran = cli("online-deployment", "create", "-f", "green.yml", "--set", "instance_cuont=3")
+    assert (ran.code, ran.out) == (1, "")
+    assert "unknown key `instance_cuont` (did you mean `instance_count`?)" in ran.err
+
+
+def test_update_without_a_file_changes_only_what_is_named(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    before = cli("online-deployment", "show", "-e", "diabetes", "-n", "blue").json()
+    ran = cli("online-deployment", "update", "-e", "diabetes", "-n", "blue", "--set", "instance_count=2")
+    assert ran.code == 0
+    assert ran.json() == before | {"instance_count": 2}
+    assert cli("online-deployment", "update", "-e", "diabetes", "-n", "blue", "-i", 3).json()["instance_count"] == 3
+    ran = cli("online-endpoint", "update", "-n", "diabetes", "--set", "tags.owner=x")
+    assert ran.json()["tags"] == {"team": "a", "owner": "x"}
+    assert ran.json()["traffic"] == {"blue": 100}
+
+
+def test_update_with_a_file(cli: Cli, blue: None, project: Path) -> None:
+    (project / "blue.yml").write_text((project / "blue.yml").read_text().replace("count: 1", "count: 4"))
+    assert cli("online-deployment", "update", "-f", "blue.yml").json()["instance_count"] == 4
+
+
+def test_update_of_nothing(cli: Cli, blue: None) -> None:
+    assert cli("online-deployment", "update", "-e", "diabetes", "-n", "blue").code == 2
+    assert cli("online-endpoint", "update", "-n", "diabetes").code == 2
+    assert cli("online-endpoint", "update", "--traffic", "blue=100").code == 2
+
+
+@pytest.mark.parametrize("shares", ["blue=50", "blue=100 gren=0", "blue"])
+def test_traffic_that_makes_no_sense_changes_nothing(cli: Cli, blue: None, shares: str) -> None:
+    ran = cli("online-endpoint", "update", "-n", "diabetes", "--traffic", shares)
+    assert ran.code in (1, 2)
+    assert ran.out == ""
+    assert cli("online-endpoint", "show", "-n", "diabetes", "--query", "traffic").json() == {"blue": 100}
+
+
+def test_a_deployment_with_live_traffic_is_not_deleted(cli: Cli, blue: None) -> None:
+    ran = cli("online-deployment", "delete", "-e", "diabetes", "-n", "blue", "--yes")
+    assert ran.code == 1
+    assert "error: 'blue' receives live traffic" in ran.err
+    assert "hint: set its traffic to 0 first" in ran.err
+
+
+def test_deleting_asks_and_nobody_answers(cli: Cli, blue: None) -> None:
+    ran = cli("online-endpoint", "delete", "-n", "diabetes")
+    assert ran.code == 1
+    assert "hint: say --yes" in ran.err
+    assert cli("online-endpoint", "delete", "-n", "diabetes", "--yes").code == 0
+    assert cli("online-endpoint", "list").json() == []
+
+
+def test_logs_go_to_stdout_as_they_are(cli: Cli, blue: None) -> None:
+    ran = cli("online-deployment", "get-logs", "-e", "diabetes", "-n", "blue", "-l", "1")
+    assert (ran.out, ran.err) == ("line two\n", "instance abc:\n")
+
+
+def test_a_wrong_token_is_one_sentence(cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_TOKEN", "wrong")
+    ran = cli("online-endpoint", "list")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, "error: the admin token is missing or wrong")
+
+
+def test_an_interrupted_wait_says_that_the_change_goes_on(
+    cli: Cli, project: Path, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.waits = 5
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("penstock.blocking.transport.Transport.sleep", interrupt)
+    ran = cli("online-endpoint", "create", "-f", "endpoint.yml")
+    assert ran.code == 130
+    assert "note: creating endpoint 'diabetes' goes on (operations/1)" in ran.err
+
+
+def test_azure_flags_without_a_meaning_are_taken_with_a_note(cli: Cli, project: Path) -> None:
+    ran = cli("online-endpoint", "create", "-f", "endpoint.yml", "-g", "rg", "-w", "ws")
+    assert (ran.code, ran.err) == (0, "note: --resource-group, --workspace-name and --subscription mean nothing here\n")
+
+
+def test_an_unknown_verb_gets_the_nearest(cli: Cli, project: Path) -> None:
+    ran = cli("online-endpoint", "creat")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no 'creat': did you mean 'create'?" in ran.err
+
+
+def test_models_are_registered_listed_and_deleted(cli: Cli, project: Path) -> None:
+    assert cli("model", "create", "-n", "m", "-p", "model.pkl").json()["version"] == "1"
+    (project / "model.pkl").write_bytes(b"other")
+    assert cli("model", "create", "-n", "m", "-p", "model.pkl").json()["version"] == "2"
+    assert cli("model", "list", "-n", "m", "--query", "[].version").json() == ["1", "2"]
+    assert cli("model", "delete", "-n", "m", "-v", "1", "-y").code == 0
+    ran = cli("model", "show", "-n", "m", "-v", "1")
+    assert (ran.code, ran.out) == (1, "")
+
+
+def test_environments_are_registered(cli: Cli, project: Path) -> None:
+    ran = cli("environment", "create", "-n", "e", "-c", "conda.yml")
+    assert ran.json()["conda_file"] == "dependencies:\n  - python=3.11\n"
+    assert cli("environment", "show", "-n", "e").json()["version"] == "1"
+    assert cli("environment", "list", "-o", "table").out.splitlines()[0].split() == [
+        "Name",
+        "Version",
+        "Image",
+        "Description",
+    ]
+
+
+def test_status(cli: Cli, blue: None) -> None:
+    shown = cli("status").json()
+    assert (shown["gateways_connected"], shown["ready_instances"]) == (1, 1)
+    assert [i["deployment"] for i in shown["instances"]] == ["blue"]
+    ran = cli("status", "-o", "table")
+    assert ran.out.splitlines()[2].split() == ["diabetes", "Succeeded", "blue=100", "blue", "1/1"]
+
+
+class TestThe2021Form:
+    @pytest.fixture
+    def made(self, cli: Cli, project: Path) -> Ran:
+        return cli("endpoint", "create", "-f", "endpoint-2021.yml")
+
+    def test_one_file_makes_endpoint_deployments_and_traffic(self, cli: Cli, made: Ran) -> None:
+        assert made.code == 0
+        shown = made.json()
+        assert shown["traffic"] == {"blue": 100}
+        assert shown["swagger_uri"] == shown["openapi_uri"]
+        assert [d["model"] for d in shown["deployments"]] == ["azureml:diabetes-model:1"]
+        assert shown["location"] == "westeurope"
+        assert made.err.startswith("note: endpoint-2021.yml: kept to be shown again")
+
+    def test_a_failing_deployment_leaves_nothing(self, cli: Cli, project: Path, platform: FakePlatform) -> None:
+        failure = status_of(code_pb2.ABORTED, "InitFailed", "init() failed", detail="Traceback")
+        original = platform.operation
+
+        def operation(target: str, verb: str, *rest: object) -> object:
+            if verb == "create" and "/deployments/" in target:
+                platform.fail.append(failure)
+            return original(target, verb, *rest)
+
+        platform.operation = operation  # type: ignore[method-assign, assignment]
+        ran = cli("endpoint", "create", "-f", "endpoint-2021.yml")
+        assert (ran.code, ran.out) == (1, "")
+        assert "error: init() failed\n" in ran.err
+        assert "removed again" in ran.err
+        assert not platform.endpoints
+        assert not platform.deployments
+
+    def test_update_by_flags(self, cli: Cli, made: Ran, project: Path) -> None:
+        assert cli("endpoint", "update", "-n", "diabetes", "-d", "blue", "-i", 2).code == 0
+        assert cli("endpoint", "update", "-n", "diabetes", "-e", "green.yml").code == 0
+        ran = cli("endpoint", "update", "-n", "diabetes", "-r", "blue:90,green:10")
+        assert ran.json()["traffic"] == {"blue": 90, "green": 10}
+        assert [d["instance_count"] for d in ran.json()["deployments"]] == [2, 1]
+
+    def test_update_with_the_same_file_changes_nothing(self, cli: Cli, made: Ran, platform: FakePlatform) -> None:
+        platform.calls.clear()
+        ran = cli("endpoint", "update", "-f", "endpoint-2021.yml")
+        assert "already is what the file says" in ran.err
+        assert not [c for c in platform.calls if c.startswith(("Update", "Create", "Delete"))]
+
+    def test_update_with_one_kind_of_change(self, cli: Cli, made: Ran, project: Path) -> None:
+        (project / "endpoint-2021.yml").write_text(ENDPOINT_2021.replace("instance_count: 1", "instance_count: 2"))
+        assert cli("endpoint", "update", "-f", "endpoint-2021.yml").json()["deployments"][0]["instance_count"] == 2
+
+    def test_update_with_two_kinds_of_change_is_refused(self, cli: Cli, made: Ran, project: Path) -> None:
+        text = ENDPOINT_2021.replace("instance_count: 1", "instance_count: 2").replace("blue: 100", "blue: 0")
+        (project / "endpoint-2021.yml").write_text(text)
+        ran = cli("endpoint", "update", "-f", "endpoint-2021.yml")
+        assert (ran.code, ran.out) == (1, "")
+        assert "the file changes traffic and scale settings" in ran.err
+        assert cli("endpoint", "show", "-n", "diabetes").json()["traffic"] == {"blue": 100}
+
+    def test_a_deployment_missing_from_the_file_is_deleted(self, cli: Cli, made: Ran) -> None:
+        cli("endpoint", "update", "-n", "diabetes", "-e", "green.yml")
+        ran = cli("endpoint", "update", "-f", "endpoint-2021.yml")
+        assert [d["name"] for d in ran.json()["deployments"]] == ["blue"]
+
+    def test_the_current_verbs_name_the_other_form(self, cli: Cli, project: Path) -> None:
+        ran = cli("online-endpoint", "create", "-f", "endpoint-2021.yml")
+        assert ran.code == 2
+        assert "penstock endpoint create -f endpoint-2021.yml" in ran.err
+
+    def test_show_logs_keys_and_delete(self, cli: Cli, made: Ran) -> None:
+        assert cli("endpoint", "show", "-n", "diabetes", "-d", "blue").json()["name"] == "blue"
+        assert cli("endpoint", "get-logs", "-n", "diabetes", "-d", "blue").out == "line one\nline two\n"
+        assert cli("endpoint", "list-keys", "-n", "diabetes").json()["primaryKey"]
+        assert [e["name"] for e in cli("endpoint", "list").json()] == ["diabetes"]
+        assert cli("endpoint", "delete", "-n", "diabetes", "--yes").code == 0
