@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
+
+from controlplane.domain.backoff import Backoff
 from gateway.admin import Admin, AdminUnreachableError
 from gateway.bootstrap import bootstrap, write_bootstrap
 from gateway.envoy import check_port, envoy_argv, find_envoy
 from gateway.settings import GatewaySettings
 from penstock.daemon import Daemon, DaemonState
-
-from controlplane.domain.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,7 @@ class GatewayNotReadyError(Exception):
     """Envoy did not become ready in time."""
 
     reason = "GatewayNotReady"
+    hint = "The gateway's log is gateway/log under PENSTOCK_HOME."
 
 
 class GatewayProcess:
@@ -56,6 +57,7 @@ class GatewayProcess:
         self._admin = Admin(settings.admin_socket)
         self._argv = envoy_argv(settings, find_envoy())
         self._tasks: list[asyncio.Task[None]] = []
+        self._adopted = False
 
     @property
     def pid(self) -> int:
@@ -73,6 +75,7 @@ class GatewayProcess:
         if self.pid and not self._is_ours():
             await self._end()
         if self.pid:
+            self._adopted = True
             log.info("adopted the gateway that runs", pid=self.pid)
         else:
             check_port(self._settings.listen_address, self._settings.listen_port)
@@ -102,6 +105,13 @@ class GatewayProcess:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def abandon(self) -> None:
+        """Stop watching, and end Envoy if it was started here rather than adopted."""
+        watched = bool(self._tasks)
+        await self.close()
+        if watched and not self._adopted:
+            await self._daemon.stop_async(1.0)
 
     async def stop(self) -> None:
         """Let Envoy finish what it has, then end it."""

@@ -6,15 +6,13 @@ are passed in as arguments and win.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-SOCKET_PATH_MAX = 100
-"""Bytes; the kernel takes 108 for the path of a Unix socket, and instances' names are added below it."""
 
 
 class LogFormat(StrEnum):
@@ -66,14 +64,9 @@ class Home:
         """Logs of the control plane, Envoy and the instances."""
         return self.folder / "logs"
 
-    @property
-    def sockets(self) -> Path:
-        """Unix sockets."""
-        return self.folder / "sockets"
-
     def make(self) -> None:
         """Make the folders, for their owner alone."""
-        for folder in (self.folder, self.blobs, self.logs, self.sockets):
+        for folder in (self.folder, self.blobs, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -131,3 +124,8 @@ class Settings(BaseSettings):
     def at(self, home: Path) -> Self:
         """The same with another home."""
         return self.model_copy(update={"home_folder": home})
+
+
+def process_environment() -> dict[str, str]:
+    """This process's environment, for those that pass parts of it on to what they start."""
+    return dict(os.environ)

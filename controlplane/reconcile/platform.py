@@ -7,6 +7,7 @@ then, so that a lost event costs a moment, never correctness.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class PlatformReconciler:
         self._routed = RoutedInstances()
         self._owners = InstanceOwners()
         self._resync: asyncio.Task[None] | None = None
+        self._again = asyncio.Event()
         endpoint = EndpointReconciler(
             state=state,
             backend=backend,
@@ -135,6 +137,10 @@ class PlatformReconciler:
         if deployment:
             self._deployments.add((endpoint, deployment))
 
+    def look_again(self) -> None:
+        """Look at everything now: a gateway has connected, say, and must be seen to have what it should."""
+        self._again.set()
+
     async def close(self) -> None:
         """Stop deciding. Instances and gateways are left as they are."""
         if self._resync is not None:
@@ -146,14 +152,19 @@ class PlatformReconciler:
         await self._stopping.close()
 
     async def _resync_forever(self) -> None:
-        first = True
+        wake_all = True
         while True:
             try:
-                await self._look_at_everything(wake_all=first)
-                first = False
+                await self._look_at_everything(wake_all=wake_all)
             except Exception:
                 log.exception("resync failed, and will be tried again")
-            await asyncio.sleep(self._settings.resync_seconds)
+            else:
+                wake_all = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.resync_seconds):
+                    await self._again.wait()
+                    wake_all = True
+            self._again.clear()
 
     async def _look_at_everything(self, *, wake_all: bool) -> None:
         # Observed first: what is recorded afterwards can then never be taken for nobody's.

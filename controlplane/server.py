@@ -1,0 +1,219 @@
+"""The composition root: the one file that names concrete parts and says in which order they live and die.
+
+Start: store, backend (which adopts what runs), the gateway's state, and only then the ADS socket, Envoy and the API.
+Stop is the other way round, and ends everything that was started here. Being killed ends nothing: a new control plane
+adopts instances and Envoy as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from importlib.metadata import version
+
+import structlog
+
+from controlplane.api.platform_service import PlatformStatus
+from controlplane.api.server import ApiParts, build_api
+from controlplane.backends.process.backend import ProcessBackend
+from controlplane.backends.process.layout import Layout
+from controlplane.clock import SystemClock
+from controlplane.domain.backoff import Backoff
+from controlplane.domain.changes import Change, ChangeKind, Changes
+from controlplane.domain.ports import Backend, Clock
+from controlplane.gateway_process import GatewayProcess
+from controlplane.home_files import admin_token, announce, withdraw
+from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
+from controlplane.settings import Home, Settings
+from controlplane.store.blobs import BlobStore
+from controlplane.store.database import Database
+from controlplane.store.desired_state import SqlDesiredState
+from controlplane.store.store import Store
+from controlplane.store.vault import Vault
+from controlplane.usecases.randomness import SystemRandomness
+from gateway.router import EnvoyRouter
+from gateway.settings import GatewaySettings
+from penstock.daemon import Daemon
+
+log = structlog.get_logger(__name__)
+
+READY_SECONDS = 20.0
+_API_GRACE_SECONDS = 1.0
+
+
+class ApiPortInUseError(Exception):
+    """The API's port is taken."""
+
+    reason = "PortInUse"
+    hint = "Stop what holds it, or choose another with --api-port."
+
+
+class ControlPlane:
+    """Everything of one control plane. Construct it inside the event loop that will run it."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str], backend: Backend | None = None) -> None:
+        """``backend`` replaces processes on this machine, for benchmarks and tests."""
+        self._settings = settings
+        home = settings.home
+        self._clock: Clock = SystemClock()
+        self._store = Store(Database(settings.database), Changes())
+        self._state = SqlDesiredState(self._store, self._clock)
+        self._blobs = BlobStore(home.blobs)
+        self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
+        gateway = gateway_settings(settings)
+        self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
+        self._gateway = gateway_process(home, gateway, chance)
+        self._reconciler = PlatformReconciler(
+            state=self._state,
+            backend=self._backend,
+            router=self._router,
+            clock=self._clock,
+            settings=ReconcileSettings(
+                resync_seconds=settings.resync_seconds, drain_grace_seconds=settings.drain_grace_seconds
+            ),
+            random_source=chance,
+        )
+        self._started = self._clock.now()
+        self._api = build_api(
+            ApiParts(
+                store=self._store,
+                backend=self._backend,
+                blobs=self._blobs,
+                vault=Vault(home.master_key),
+                clock=self._clock,
+                randomness=SystemRandomness(),
+                admin_token=admin_token(home),
+                gateway_uri=settings.gateway_uri,
+                platform_status=self._status,
+            )
+        )
+
+    async def start(self) -> None:
+        """Return when requests are served and calls are taken.
+
+        Raises:
+            StoreError, PortInUseError, ApiPortInUseError, EnvoyNotFoundError, GatewayNotReadyError, OSError: each with
+                one sentence for the user.
+        """
+        self._bind_api()
+        self._blobs.open()
+        await self._store.open(self._clock.now())
+        self._store.changes.subscribe(self._changed)
+        await self._reconciler.preload()
+        await self._router.start()
+        await self._gateway.start()
+        await self._gateway.wait_ready(READY_SECONDS)
+        await self._api.server.start()
+        self._reconciler.start()
+        await self._api.serving(yes=True)
+        announce(
+            self._settings.home, api=self._settings.api_address, gateway=self._settings.gateway_uri, pid=os.getpid()
+        )
+        log.info("ready", gateway=self._settings.gateway_uri, api=self._settings.api_address)
+
+    async def abandon(self) -> None:
+        """Undo a start that failed, and nothing else: what an earlier control plane left serving goes on."""
+        await self._gateway.abandon()
+        await self._router.stop()
+        await self._backend.close()
+        await self._store.close()
+
+    async def stop(self) -> None:
+        """End everything on this machine: requests finish, then the gateway ends, then the instances."""
+        withdraw(self._settings.home)
+        await self._api.serving(yes=False)
+        await self._api.server.stop(_API_GRACE_SECONDS)
+        await self._reconciler.close()
+        await self._gateway.stop()
+        await stop_instances(self._backend, self._settings.drain_grace_seconds)
+        await self._router.stop()
+        await self._backend.close()
+        await self._store.close()
+        log.info("stopped")
+
+    def _bind_api(self) -> None:
+        address = self._settings.api_address
+        try:
+            bound = self._api.server.add_insecure_port(address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise ApiPortInUseError(f"{address} cannot be used for the API: another program listens there")
+
+    def _changed(self, change: Change) -> None:
+        if change.kind is not ChangeKind.STATUS:
+            self._reconciler.wake(change.endpoint, change.deployment)
+
+    def _gateway_connected(self, connected: int) -> None:
+        log.info("gateways connected", count=connected)
+        if connected:
+            self._reconciler.look_again()
+
+    async def _status(self) -> PlatformStatus:
+        trees = await self._state.endpoints()
+        deployments = [d for tree in trees for d in tree.deployments]
+        gateway = self._router.status()
+        return PlatformStatus(
+            version=version("penstock"),
+            started=self._started,
+            gateway_uri=self._settings.gateway_uri,
+            gateways_connected=gateway.connected,
+            endpoints_pending=gateway.pending,
+            endpoints_rejected=gateway.rejected,
+            endpoints=len(trees),
+            deployments=len(deployments),
+            ready_instances=sum(d.ready_instances for d in deployments),
+        )
+
+
+async def sweep(settings: Settings, environment: dict[str, str]) -> None:
+    """End what a killed control plane left running on its home: the gateway and every instance."""
+    home = settings.home
+    gateway = gateway_process(home, gateway_settings(settings), random.Random())  # noqa: S311  # as above
+    await gateway.stop()
+    backend = process_backend(home, BlobStore(home.blobs), SystemClock(), environment)
+    await stop_instances(backend, settings.drain_grace_seconds)
+    await backend.close()
+    withdraw(home)
+
+
+async def stop_instances(backend: Backend, grace_seconds: float) -> None:
+    """Let every instance finish what it has, and end it."""
+    async with asyncio.TaskGroup() as group:
+        for instance in await backend.observe():
+            group.create_task(backend.stop(instance, grace_seconds))
+
+
+def process_backend(home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str]) -> ProcessBackend:
+    """Instances as processes of this machine."""
+    return ProcessBackend(home.folder, blobs, clock, environ=environment)
+
+
+def gateway_settings(settings: Settings) -> GatewaySettings:
+    """The gateway's settings, from ours."""
+    home = settings.home
+    # Sockets share the backend's folder, which stays short enough for them below a deep home.
+    sockets = Layout(home.folder).run_folder()
+    folder = home.folder / "gateway"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return GatewaySettings(
+        ads_socket=sockets / "ads.sock",
+        admin_socket=sockets / "envoy-admin.sock",
+        access_log=home.logs / "gateway-access.log",
+        bootstrap_file=folder / "bootstrap.json",
+        listen_address=settings.gateway_host,
+        listen_port=settings.gateway_port,
+    )
+
+
+def gateway_process(home: Home, gateway: GatewaySettings, chance: random.Random) -> GatewayProcess:
+    """The Envoy of this home."""
+    return GatewayProcess(
+        Daemon(home.folder / "gateway"),
+        gateway,
+        environment={"PATH": os.defpath},
+        backoff=Backoff(first=0.2, cap=10.0),
+        random_source=chance,
+    )
