@@ -17,7 +17,8 @@ setup: .venv/.complete ## Make .venv with everything, from uv.lock
 
 .venv/.complete: uv.lock pyproject.toml scorer/pyproject.toml $(if $(findstring .uv,$(UV)),$(UV))
 	@echo "setting up .venv from uv.lock"
-	@$(UV) sync --locked $(if $(CI),--quiet)
+	@$(UV) sync --locked --compile-bytecode $(if $(CI),--quiet)
+	@$(BIN)/python -m compileall -q penstock controlplane gateway scorer/penstock_scorer
 	@touch $@
 
 .uv/bin/uv:
