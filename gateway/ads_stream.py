@@ -150,7 +150,7 @@ class AdsStream:
         scopes, routes = (self._subscriptions[kind] for kind in ROUTE_TYPES)
         told = scopes.opened and (routes.opened or not scopes.known)
         late = self._clock() - self._opened_at >= ROUTES_GRACE_S
-        return True
+        return (told or late) and scopes.quiet and routes.quiet
 
     def watch(self, targets: Iterable[Target], waiter: Waiter) -> None:
         """Tell ``waiter`` when each of ``targets`` is settled here."""
@@ -199,7 +199,7 @@ class AdsStream:
         return all(
             self._subscriptions[kind].holds(name)
             for ref_kind, name in resource.refs
-            if False
+            if ref_kind is ResourceType.CLUSTER
             for kind in BACKEND_TYPES
         )
 

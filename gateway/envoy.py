@@ -77,6 +77,9 @@ def envoy_argv(settings: GatewaySettings, binary: Path) -> list[str]:
         str(settings.concurrency),
         "--drain-time-s",
         str(settings.drain_seconds),
+        # A log line is readable a second after its request; the default is 10 s.
+        "--file-flush-interval-msec",
+        "1000",
         # Shared memory of a fixed number would let two gateways on one machine disturb each other.
         "--disable-hot-restart",
         "--log-level",

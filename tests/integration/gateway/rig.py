@@ -1,0 +1,154 @@
+"""A real Envoy, a router that drives it, and tiny instances behind it, in a folder of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from gateway.admin import Admin
+from gateway.bootstrap import write_bootstrap
+from gateway.envoy import envoy_argv, find_envoy
+from gateway.router import EnvoyRouter
+from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host
+from gateway.settings import GatewaySettings
+from tests.integration.gateway.load import Load
+
+KEY = "Xk29fjQpL0a8ZmW3vB7nTq5rYs1uE6cD"
+OTHER_KEY = "p8Lr4TzVw2NcYb6HsJm0QeXa7GkUd5Fi"
+BEARER = {"authorization": f"Bearer {KEY}"}
+_UPSTREAM = Path(__file__).with_name("upstream.py")
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+AUTH = EndpointAuth(key_digests=(("primary", digest(KEY)), ("secondary", digest(OTHER_KEY))))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Rig:
+    """One gateway on loopback. Use as an async context manager."""
+
+    def __init__(self) -> None:
+        # Short: Unix socket paths end at 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="gw"))
+        self.settings = GatewaySettings(
+            ads_socket=self.folder / "ads",
+            admin_socket=self.folder / "admin",
+            access_log=self.folder / "access.log",
+            bootstrap_file=self.folder / "envoy.json",
+            listen_port=free_port(),
+        )
+        self.admin = Admin(self.settings.admin_socket)
+        self.router = EnvoyRouter(self.settings)
+        self.router.preload(())
+        self._instances: dict[str, subprocess.Popen[str]] = {}
+        self._envoys: list[subprocess.Popen[bytes]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.router.start()
+        await self.start_envoy()
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.listen_port}", timeout=30)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        for process in (*self._envoys, *self._instances.values()):
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        await self.router.stop()
+        shutil.rmtree(self.folder)
+
+    async def start_envoy(self) -> subprocess.Popen[bytes]:
+        write_bootstrap(self.settings)
+        with (self.folder / "envoy.log").open("ab") as log:
+            envoy = subprocess.Popen(  # noqa: ASYNC220  # it returns at once
+                envoy_argv(self.settings, find_envoy()), stdout=log, stderr=log
+            )
+        self._envoys.append(envoy)
+        await until(self.admin.ready)
+        return envoy
+
+    async def restart_control_plane(self, *routes: EndpointRoute) -> None:
+        """End the router, and start another that knows ``routes``."""
+        await self.router.stop()
+        self.router = EnvoyRouter(self.settings)
+        self.router.preload(routes)
+        await self.router.start()
+
+    def host(self, name: str) -> Host:
+        """A running instance; started if need be."""
+        path = self.folder / name
+        if name not in self._instances:
+            command = [sys.executable, str(_UPSTREAM), str(path), name]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self._instances[name] = process
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        return Host(name, f"unix://{path}")
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` an instance."""
+        self._instances[name].kill()
+        self._instances[name].wait()
+
+    def deployment(self, name: str, *hosts: str, concurrent: int = 500) -> DeploymentRoute:
+        instances = tuple(self.host(host) for host in hosts)
+        return DeploymentRoute(name, instances, concurrent, max(1, len(hosts)))
+
+    def endpoint(self, *deployments: DeploymentRoute, name: str = "e", **weights: int) -> EndpointRoute:
+        return EndpointRoute(name, AUTH, deployments, tuple(weights.items()))
+
+    async def get(self, path: str, headers: dict[str, str] | None = None, **more: str) -> httpx.Response:
+        """A request with the key, and ``more`` headers (``_`` for ``-``)."""
+        extra = {key.replace("_", "-"): value for key, value in more.items()}
+        return await self.client.get(path, headers=(BEARER if headers is None else headers) | extra)
+
+    def load(self, path: str = "/endpoints/e/score", connections: int = 8) -> Load:
+        return Load(self.settings.listen_port, path, dict(BEARER), connections)
+
+    @contextlib.asynccontextmanager
+    async def under_load(self, path: str = "/endpoints/e/score", connections: int = 8) -> AsyncIterator[Load]:
+        """Load for as long as the block runs; what was under way at its end is finished."""
+        load = self.load(path, connections)
+        task = asyncio.create_task(load.run())
+        await asyncio.sleep(0.05)
+        try:
+            yield load
+            await asyncio.sleep(0.05)
+        finally:
+            load.stop()
+            await task
+
+    def with_port(self, port: int) -> GatewaySettings:
+        return replace(self.settings, listen_port=port)
+
+
+async def until(condition: object, timeout_s: float = 20.0) -> None:
+    """Poll an async or plain predicate."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            result = condition()  # type: ignore[operator]
+            if await result if asyncio.iscoroutine(result) else result:
+                return
+            await asyncio.sleep(0.005)
