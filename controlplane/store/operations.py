@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.operations import AuditEvent, OperationError, OperationRecord, Verb
@@ -40,7 +40,9 @@ class OperationRepository:
         """Newest first, those behind ``after``."""
         query = select(operations).order_by(operations.c.created.desc(), operations.c.id.desc()).limit(limit)
         if after is not None:
-            query = query.where(tuple_(operations.c.created, operations.c.id) < tuple_(*after))
+            moment, operation = after
+            same = operations.c.created == moment
+            query = query.where((operations.c.created < moment) | (same & (operations.c.id < operation)))
         return [_record(row) for row in await self._connection.execute(query)]
 
     async def add(self, record: OperationRecord) -> None:
