@@ -87,7 +87,7 @@ class AdsServer:
     def disconnect(self, stream: AdsStream) -> None:
         """That Envoy has gone; whoever waited for it need not."""
         self._streams.discard(stream)
-        stream.close()
+        stream.release()
         self._on_connection(len(self.streams))
 
     def publish(self, change: Change) -> tuple[Key, ...]:
@@ -101,7 +101,7 @@ class AdsServer:
         return changed
 
     async def wait(self, targets: Sequence[Target], timeout_s: float) -> None:
-        """Return once every Envoy connected now has settled ``targets``, or has gone.
+        """Return once every Envoy connected now has settled ``targets``, has gone, or turns out not to listen.
 
         Raises:
             gateway.ads_stream.RejectedError: one answered NACK.
@@ -109,7 +109,8 @@ class AdsServer:
         """
         waiter = Waiter()
         for stream in self.streams:
-            stream.watch(targets, waiter)
+            if not stream.listener_error:
+                stream.watch(targets, waiter)
         waiter.check()
         try:
             async with asyncio.timeout(timeout_s):

@@ -112,11 +112,13 @@ class AdsStream:
                 if request.error is None
                 else subscription.nack(request.nonce, scrub(request.error))
             )
-        dropped = subscription.subscribe(
+        told = subscription.subscribe(
             request.subscribe, request.unsubscribe, request.initial_versions, self._snapshot.resources(kind)
         )
-        for name in (*settled, *dropped):
+        for name in (*settled, *told):
             self._notify((kind, name))
+        if self.listener_error:
+            self.release()
         self.wake.set()
 
     def mark(self, keys: Iterable[Key]) -> None:
@@ -169,8 +171,17 @@ class AdsStream:
             if not self._watched[key]:
                 del self._watched[key]
 
-    def close(self) -> None:
-        """The Envoy has gone: nobody needs to wait for it. What it holds is compared when it comes back."""
+    @property
+    def listener_error(self) -> str:
+        """Why this Envoy does not listen, such as its port being taken; empty while it does.
+
+        It asks for no routes then, and waiting for it is pointless.
+        """
+        rejected = self._subscriptions[ResourceType.LISTENER].rejected
+        return next((rejection.reason for rejection in rejected.values()), "")
+
+    def release(self) -> None:
+        """The Envoy has gone, or cannot serve: nobody needs to wait for it. Its stream stays safe by itself."""
         watched, self._watched = self._watched, {}
         for watchers in watched.values():
             for _, waiter in watchers:

@@ -99,13 +99,7 @@ class EnvoyRouter:
                     await self._go_back(route.name, before)
                 raise
             self._rejected.pop(route.name, None)
-            if not self._server.streams:
-                raise RouteRefusedError(
-                    route.name,
-                    Refusal.ABSENT,
-                    "No gateway is connected; the route takes effect when one is.",
-                    "Start the gateway, or look at its log.",
-                )
+            self._check_served(route.name)
 
     async def remove(self, endpoint: str) -> None:
         """See :meth:`gateway.routes.Router.remove`."""
@@ -128,6 +122,14 @@ class EnvoyRouter:
             pending=tuple(sorted(pending)),
             rejected=rejected,
         )
+
+    def _check_served(self, endpoint: str) -> None:
+        errors = [stream.listener_error for stream in self._server.streams]
+        if any(not error for error in errors):
+            return
+        detail = f"The gateway does not listen: {errors[0]}" if errors else "No gateway is connected."
+        hint = "The route takes effect once a gateway is there: see its log."
+        raise RouteRefusedError(endpoint, Refusal.ABSENT, detail, hint)
 
     @contextlib.asynccontextmanager
     async def _exclusive(self, endpoint: str) -> AsyncIterator[None]:

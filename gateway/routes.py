@@ -96,7 +96,7 @@ class Refusal(StrEnum):
     TIMEOUT = "GatewayTimeout"
     """A connected Envoy did not answer in time."""
     ABSENT = "NoGateway"
-    """No Envoy is connected."""
+    """No Envoy is connected, or none can listen; the route is kept for the one that will."""
 
 
 @dataclass(eq=False)

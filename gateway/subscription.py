@@ -66,7 +66,7 @@ class Subscription:
         initial_versions: Mapping[str, str],
         present: Mapping[str, Resource],
     ) -> list[str]:
-        """Take a request's changes of interest; returns names that are of no interest any more."""
+        """Take a request's changes of interest; returns the names it settles: let go, or told to be held already."""
         added = list(add)
         first, self._opened = not self._opened, True
         if first:
@@ -89,7 +89,7 @@ class Subscription:
             else:
                 # Rule 4: asking again means send again, and rule 3: a name that is not there is answered too.
                 self._forced[name] = None
-        return list(self._drop(drop))
+        return [*(self.known if first else ()), *self._drop(drop)]
 
     def mark(self, name: str) -> bool:
         """The snapshot's resource of this name changed; returns whether this Envoy cares."""

@@ -12,8 +12,10 @@ RETRY_ON = "connect-failure,refused-stream,reset-before-request,reset"
 """Failures without a byte of response. ``reset`` includes requests an instance had begun to work on when it died."""
 
 _BACK_OFF_MS = 1
-_HOST_ATTEMPTS = 5
-"""Draws of the load balancer until a host other than the failed one is found; the last one drawn is used."""
+_HOST_ATTEMPTS = 50
+"""Draws of the load balancer until a host other than the failed one is found; the last one drawn is used. A dead host
+has no requests, so a least-request draw of two avoids it only when it is in neither: of two hosts one draw in four.
+Measured with 5 draws: 18 % of the retries went to the dead host again. With 50 it is one in a million."""
 
 
 def policy() -> route_components_pb2.RetryPolicy:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -140,8 +139,10 @@ class Rig:
             load.stop()
             await task
 
-    def with_port(self, port: int) -> GatewaySettings:
-        return replace(self.settings, listen_port=port)
+    @property
+    def envoy_pid(self) -> int:
+        """The process id of the latest Envoy."""
+        return self._envoys[-1].pid
 
 
 async def until(condition: object, timeout_s: float = 20.0) -> None:

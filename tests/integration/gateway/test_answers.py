@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -158,10 +159,13 @@ async def test_path_tricks(rig: Rig) -> None:
 
 
 async def raw(rig: Rig, request: str) -> str:
+    """One answer to exactly these bytes. (Envoy keeps the connection for a second to see them all read.)"""
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.settings.listen_port)
     try:
         writer.write(request.encode("latin-1"))
-        return (await reader.read()).decode("latin-1")
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        length = re.search(r"content-length: (\d+)", head)
+        return head + (await reader.readexactly(int(length[1]) if length else 0)).decode()
     finally:
         writer.close()
         await writer.wait_closed()

@@ -322,3 +322,19 @@ async def test_an_envoy_without_a_listener_does_not_hold_up_removals(world: Worl
         world.envoys = [envoy]
         await world.run(asyncio.wait_for(task, None))
     assert envoy.config[CDS] == {}
+
+
+async def test_what_envoy_says_to_hold_already_needs_no_acknowledgement(world: World) -> None:
+    """A control plane that restarts applies at once, while Envoy is still telling what it has."""
+    envoy = world.connect()
+    await world.run(world.router.apply(BOTH))
+    envoy.disconnect()
+    successor = World()
+    successor.router.preload((BOTH,))
+    envoy._server = successor.router._server
+    envoy.connect()
+    assert envoy.reply_one()  # it has said who it is, and its clusters
+    async with running(successor.router.apply(BOTH)) as task:
+        assert not task.done()
+        successor.envoys = [envoy]
+        await successor.run(asyncio.wait_for(task, 5))

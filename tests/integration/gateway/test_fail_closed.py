@@ -1,0 +1,46 @@
+"""Whatever is broken in the gateway's own configuration, nobody gets in who should not."""
+
+from __future__ import annotations
+
+import pytest
+from envoy.config.core.v3 import base_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from gateway.routes import EndpointRoute
+from gateway.snapshot import Resource
+from gateway.translate import messages
+from gateway.translate.route import route_configuration
+from tests.integration.gateway.rig import Rig
+
+pytestmark = pytest.mark.integration
+
+
+async def test_an_endpoint_without_auth_configuration(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(route: EndpointRoute) -> Resource:
+        whole = route_configuration(route)
+        message = route_pb2.RouteConfiguration.FromString(whole.body)
+        for host in message.virtual_hosts:
+            host.typed_per_filter_config.clear()
+        return messages.resource(whole.type, whole.name, message, whole.refs)
+
+    monkeypatch.setattr("gateway.router.route_configuration", bare)
+    await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
+    assert (await rig.get("/endpoints/e/score")).status_code == 401
+
+
+@pytest.mark.parametrize("script", ["function envoy_on_request(handle) error('broken') end", "-- nothing"])
+async def test_a_key_check_that_fails_or_is_missing(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Envoy lets a request go on when a script fails; the filter behind does not."""
+
+    def broken() -> AnyMessage:
+        return messages.pack(lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=script)))
+
+    monkeypatch.setattr("gateway.translate.auth.key_filter", broken)
+    async with Rig() as rig:
+        await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
+        response = await rig.get("/endpoints/e/score")
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "Unauthorized")
+        assert response.headers["www-authenticate"] == 'Bearer realm="penstock"'
+        assert (await rig.get("/endpoints/e/score", x_penstock_client="primary")).status_code == 401
