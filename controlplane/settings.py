@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The URL in effect."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.home.database}"
+        return self.database_url or f"sqlite:///{self.home.database}"
 
     @property
     def api_address(self) -> str:

@@ -3,8 +3,14 @@
 - WAL, so that readers never wait for the writer; foreign keys on.
 - Writers take the write lock at BEGIN (``BEGIN IMMEDIATE``) and queue on an :class:`asyncio.Lock` in this process:
   SQLite's own waiting polls with sleeps of up to 100 ms, and upgrading a read lock can fail at once.
-- ``synchronous=FULL``: what was accepted survives a power cut. docs/decisions/store-durability.md has the cost.
+- Statements run on the event loop's thread: they take some ten microseconds, and handing each to a thread and back
+  takes longer than that (docs/decisions/store-on-the-loop.md has the numbers). A commit waits for the disk, so it runs
+  in a thread.
+- ``synchronous=FULL``: what was accepted survives a power cut (docs/decisions/store-durability.md).
 - SQLAlchemy's errors about disks, locks and damage become one clear sentence each.
+
+Repositories see :class:`Executor` alone, which SQLAlchemy's ``AsyncConnection`` fulfils too: PostgreSQL will be another
+class beside :class:`Database`.
 """
 
 from __future__ import annotations
@@ -12,101 +18,149 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import event
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from controlplane.domain.errors import PenstockError, ResourceExhaustedError, StoreError
 
 T = TypeVar("T")
+LOCK_SECONDS = 5.0
+"""How long a write waits for another process's."""
+_RETRY_SECONDS = 0.02
 _WRITES = "penstock_writes"
-_BUSY_MILLISECONDS = 5000
-_READERS = 4
+_POOLED = 4
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    f"busy_timeout={_BUSY_MILLISECONDS}",
+    "busy_timeout=50",  # milliseconds the loop may stand still; longer waits are in _begin_writing
     "temp_store=MEMORY",
     "cache_size=-4000",  # KiB a connection
     "journal_size_limit=16777216",  # bytes the WAL is cut back to after a checkpoint
 )
 
 
+class Executor(Protocol):
+    """Runs statements within one transaction."""
+
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> CursorResult[Any]:
+        """The statement's buffered result."""
+
+
 class Database:
-    """Short transactions against one database. Construct it inside the event loop that will use it."""
+    """Short transactions against one SQLite file. Use it from one event loop."""
 
-    def __init__(self, url: str) -> None:
-        self._url = make_url(url)
-        self.sqlite = self._url.get_backend_name() == "sqlite"
+    def __init__(self, url: str, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite" or not parsed.database:
+            raise StoreError(
+                f"The database URL {parsed.render_as_string()} is not one of SQLite's.",
+                hint="Use sqlite:///PATH, or leave PENSTOCK_DATABASE_URL unset.",
+            )
+        self._file = parsed.database
+        self._lock_seconds = lock_seconds
         self._writer = asyncio.Lock()
-        self._engine = _sqlite_engine(url) if self.sqlite else create_async_engine(url, pool_pre_ping=True)
-
-    @property
-    def engine(self) -> AsyncEngine:
-        """For migrations and tests."""
-        return self._engine
+        self._engine = _engine(self._file)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Executor]:
         """A consistent view; what is written in it is rolled back."""
-        with self.clear_errors():
-            async with self._engine.connect() as connection:
-                yield connection
+        with self._clear_errors(), self._engine.connect() as connection:
+            yield _Inline(connection)
 
     @asynccontextmanager
-    async def write(self, committed: Callable[[], None] = lambda: None) -> AsyncIterator[AsyncConnection]:
+    async def write(self, committed: Callable[[], None] = lambda: None) -> AsyncIterator[Executor]:
         """One transaction, committed when the block ends well, rolled back when it raises.
 
         ``committed`` is called once it is committed, also when the caller is cancelled during the commit: nothing
         that was stored goes untold.
         """
-        with self.clear_errors():
-            async with self._writer, self._engine.connect() as connection:
-                writing = await connection.execution_options(**{_WRITES: True})
-                yield writing
-                await _through(_commit(writing, committed))
+        with self._clear_errors():
+            async with self._writing() as connection:
+                yield _Inline(connection)
+                await _through(_commit(connection, committed))
+
+    async def migrate(self, change: Callable[[Connection], None]) -> None:
+        """Run ``change`` in one transaction, in a thread, and commit it."""
+        with self._clear_errors():
+            async with self._writing() as connection:
+                await _through(asyncio.to_thread(change, connection))
+                await _through(_commit(connection, lambda: None))
 
     async def close(self) -> None:
         """Close every connection; SQLite folds its WAL back into the database file."""
-        await self._engine.dispose()
+        await asyncio.to_thread(self._engine.dispose)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Connection]:
+        async with self._writer:
+            with self._engine.connect() as plain:
+                connection = plain.execution_options(**{_WRITES: True})
+                await self._begin_writing(connection)
+                yield connection
+
+    async def _begin_writing(self, connection: Connection) -> None:
+        deadline = asyncio.get_running_loop().time() + self._lock_seconds
+        while True:
+            try:
+                connection.begin()
+            except OperationalError as error:
+                if "database is locked" not in str(error.orig) or asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     @contextmanager
-    def clear_errors(self) -> Iterator[None]:
-        """Turn the driver's errors into :class:`PenstockError` with a sentence a user can act on."""
+    def _clear_errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
-            clear = _clear(error, self._url.database or str(self._url.host))
+            clear = _clear(error, self._file)
             if clear is None:
                 raise
             raise clear from error
 
 
-def _sqlite_engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=_READERS + 1, max_overflow=0)
-    event.listen(engine.sync_engine, "connect", _configure)
-    event.listen(engine.sync_engine, "begin", _begin)
+class _Inline:
+    """An :class:`Executor` that never leaves the loop's thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> CursorResult[Any]:
+        """The statement's buffered result."""
+        return self._connection.execute(statement, parameters)
+
+
+def _engine(file: str) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{file}",
+        poolclass=QueuePool,
+        pool_size=_POOLED,
+        max_overflow=-1,  # waiting for a connection would be waiting on the loop's thread
+        connect_args={"check_same_thread": False},  # one thread at a time: the loop's, or that of a commit
+    )
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
 def _configure(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None  # the driver begins nothing by itself; _begin does
-    cursor = dbapi_connection.cursor()
     for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        dbapi_connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
 
 
-async def _commit(connection: AsyncConnection, committed: Callable[[], None]) -> None:
-    await connection.commit()
+async def _commit(connection: Connection, committed: Callable[[], None]) -> None:
+    await asyncio.to_thread(connection.commit)
     committed()
 
 
@@ -129,8 +183,8 @@ _SENTENCES: dict[str, tuple[type[PenstockError], str, str]] = {
     ),
     "database is locked": (
         StoreError,
-        f"The database {{database}} has been locked by another process for {_BUSY_MILLISECONDS // 1000} seconds.",
-        "Find the process that has the file open (lsof) and repeat the call.",
+        "The database {database} is locked by another process.",
+        "Find the process that has the file open (lsof), end it, and repeat the call.",
     ),
     "readonly database": (
         StoreError,

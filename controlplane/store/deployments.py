@@ -5,36 +5,51 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, tuple_, update
 
 from controlplane.domain.names import Versioned
 from controlplane.domain.records import DeploymentRecord
 from controlplane.store.codecs import DEPLOYMENT_SPEC, REPORT, TEMPLATE
+from controlplane.store.database import Executor
 from controlplane.store.tables import deployments, endpoints, environments, models
 
 _ROW = select(deployments, endpoints.c.name.label("endpoint")).join(
     endpoints, endpoints.c.uid == deployments.c.endpoint_uid
 )
+# Built once: putting a statement together takes longer than running it.
+_BY_NAME = _ROW.where(
+    endpoints.c.name == bindparam("endpoint"), deployments.c.name == bindparam("name")
+).with_for_update(of=deployments)
+_BY_UID = _ROW.where(deployments.c.uid == bindparam("uid")).with_for_update(of=deployments)
+_OF_ENDPOINT = _ROW.where(deployments.c.endpoint_uid == bindparam("endpoint_uid")).order_by(deployments.c.name)
+_NAMES = (
+    select(deployments.c.endpoint_uid, deployments.c.name)
+    .where(
+        deployments.c.endpoint_uid.in_(bindparam("endpoint_uids", expanding=True)), deployments.c.deleting.is_(False)
+    )
+    .order_by(deployments.c.name)
+)
+_ADD = insert(deployments)
+_SAVE = update(deployments).where(deployments.c.uid == bindparam("which"))
 
 
 class DeploymentRepository:
     """Deployments within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def get(self, endpoint: str, name: str) -> DeploymentRecord | None:
         """By the endpoint's name and its own."""
-        return await self._one(_ROW.where(endpoints.c.name == endpoint, deployments.c.name == name))
+        return await self._one(_BY_NAME, {"endpoint": endpoint, "name": name})
 
     async def by_uid(self, uid: str) -> DeploymentRecord | None:
         """By uid."""
-        return await self._one(_ROW.where(deployments.c.uid == uid))
+        return await self._one(_BY_UID, {"uid": uid})
 
     async def of_endpoint(self, endpoint_uid: str) -> Sequence[DeploymentRecord]:
         """Those of one endpoint, by name."""
-        return await self._many(_ROW.where(deployments.c.endpoint_uid == endpoint_uid).order_by(deployments.c.name))
+        return await self._many(_OF_ENDPOINT, {"endpoint_uid": endpoint_uid})
 
     async def all(self) -> Sequence[DeploymentRecord]:
         """Every one, by endpoint and name."""
@@ -50,36 +65,28 @@ class DeploymentRepository:
     async def names(self, endpoint_uids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """The names of the deployments that are to stay, by the endpoint's uid."""
         found: dict[str, list[str]] = {uid: [] for uid in endpoint_uids}
-        rows = await self._connection.execute(
-            select(deployments.c.endpoint_uid, deployments.c.name)
-            .where(deployments.c.endpoint_uid.in_(list(endpoint_uids)), deployments.c.deleting.is_(False))
-            .order_by(deployments.c.name)
-        )
-        for row in rows:
+        for row in await self._connection.execute(_NAMES, {"endpoint_uids": list(endpoint_uids)}):
             found[row.endpoint_uid].append(row.name)
         return found
 
     async def add(self, record: DeploymentRecord, endpoint_uid: str) -> None:
         """Store a new one."""
         columns = _columns(record) | await self._references(record)
-        await self._connection.execute(insert(deployments).values(columns | {"endpoint_uid": endpoint_uid}))
+        await self._connection.execute(_ADD, columns | {"endpoint_uid": endpoint_uid})
 
     async def save(self, record: DeploymentRecord) -> None:
         """Store what became of one."""
         columns = _columns(record) | await self._references(record)
-        await self._connection.execute(update(deployments).where(deployments.c.uid == record.uid).values(columns))
+        await self._connection.execute(_SAVE, columns | {"which": record.uid})
 
     async def save_report(self, record: DeploymentRecord) -> None:
         """Store what was observed of one, and no more."""
-        await self._connection.execute(
-            update(deployments)
-            .where(deployments.c.uid == record.uid)
-            .values(
-                report=REPORT.dump(record.report),
-                ready_instances=record.ready_instances,
-                fallback=_fallback(record),
-            )
-        )
+        columns = {
+            "report": REPORT.dump(record.report),
+            "ready_instances": record.ready_instances,
+            "fallback": _fallback(record),
+        }
+        await self._connection.execute(_SAVE, columns | {"which": record.uid})
 
     async def remove(self, uid: str) -> None:
         """Remove one that has no instances."""
@@ -99,12 +106,12 @@ class DeploymentRepository:
         query = select(table.c.id).where(table.c.name == name.name, table.c.version == name.version)
         return (await self._connection.execute(query)).scalar_one()  # type: ignore[no-any-return]
 
-    async def _one(self, query: Select[Any]) -> DeploymentRecord | None:
-        row = (await self._connection.execute(query.with_for_update(of=deployments))).one_or_none()
+    async def _one(self, query: Select[Any], named: Mapping[str, str]) -> DeploymentRecord | None:
+        row = (await self._connection.execute(query, named)).one_or_none()
         return None if row is None else deployment_record(row)
 
-    async def _many(self, query: Select[Any]) -> Sequence[DeploymentRecord]:
-        return [deployment_record(row) for row in await self._connection.execute(query)]
+    async def _many(self, query: Select[Any], named: Mapping[str, str] | None = None) -> Sequence[DeploymentRecord]:
+        return [deployment_record(row) for row in await self._connection.execute(query, named)]
 
 
 def deployment_record(row: Row[Any]) -> DeploymentRecord:

@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
 
 from controlplane.domain.records import EndpointRecord
 from controlplane.store.codecs import CLIENT_KEYS, ENDPOINT_SPEC, REPORT, TRAFFIC
+from controlplane.store.database import Executor
 from controlplane.store.tables import endpoints, secrets
 
+# Built once: putting a statement together takes longer than running it.
 _ROW = select(endpoints)
+_BY_NAME = _ROW.where(endpoints.c.name == bindparam("name")).with_for_update()
+_BY_UID = _ROW.where(endpoints.c.uid == bindparam("uid")).with_for_update()
+_ADD = insert(endpoints)
+_SAVE = update(endpoints).where(endpoints.c.uid == bindparam("which"))
 
 
 class EndpointRepository:
     """Endpoints, and their keys in sealed form, within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def get(self, name: str) -> EndpointRecord | None:
         """By name."""
-        return await self._one(endpoints.c.name == name)
+        return await self._one(_BY_NAME, {"name": name})
 
     async def by_uid(self, uid: str) -> EndpointRecord | None:
         """By uid."""
-        return await self._one(endpoints.c.uid == uid)
+        return await self._one(_BY_UID, {"uid": uid})
 
     async def page(self, after: str, limit: int) -> Sequence[EndpointRecord]:
         """In the order of their names, those behind ``after``."""
@@ -43,11 +48,11 @@ class EndpointRepository:
 
     async def add(self, record: EndpointRecord) -> None:
         """Store a new one."""
-        await self._connection.execute(insert(endpoints).values(_columns(record)))
+        await self._connection.execute(_ADD, _columns(record))
 
     async def save(self, record: EndpointRecord) -> None:
         """Store what became of one."""
-        await self._connection.execute(update(endpoints).where(endpoints.c.uid == record.uid).values(_columns(record)))
+        await self._connection.execute(_SAVE, _columns(record) | {"which": record.uid})
 
     async def remove(self, uid: str) -> None:
         """Remove it with its keys."""
@@ -69,8 +74,8 @@ class EndpointRepository:
         )
         return {row.name: row.sealed for row in rows}
 
-    async def _one(self, condition: Any) -> EndpointRecord | None:
-        row = (await self._connection.execute(_ROW.where(condition).with_for_update())).one_or_none()
+    async def _one(self, query: Select[Any], named: Mapping[str, str]) -> EndpointRecord | None:
+        row = (await self._connection.execute(query, named)).one_or_none()
         return None if row is None else endpoint_record(row)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, bindparam, delete, exists, insert, select, update
 
 from controlplane.domain.instances import InstanceRecord
+from controlplane.store.database import Executor
 from controlplane.store.tables import deployments, endpoints, instances
 
 _ROW = (
@@ -16,12 +16,15 @@ _ROW = (
     .join(deployments, deployments.c.uid == instances.c.deployment_uid)
     .join(endpoints, endpoints.c.uid == deployments.c.endpoint_uid)
 )
+_OF_ENDPOINT = _ROW.where(deployments.c.endpoint_uid == bindparam("endpoint_uid")).order_by(
+    instances.c.created, instances.c.id
+)
 
 
 class InstanceRepository:
     """Instance records within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def all(self) -> Sequence[InstanceRecord]:
@@ -30,9 +33,7 @@ class InstanceRepository:
 
     async def of_endpoint(self, endpoint_uid: str) -> Sequence[InstanceRecord]:
         """Those of one endpoint, oldest first."""
-        return await self._many(
-            _ROW.where(deployments.c.endpoint_uid == endpoint_uid).order_by(instances.c.created, instances.c.id)
-        )
+        return await self._many(_OF_ENDPOINT, {"endpoint_uid": endpoint_uid})
 
     async def by_ids(self, ids: Collection[str]) -> Sequence[InstanceRecord]:
         """Those of the given ids that exist."""
@@ -71,7 +72,7 @@ class InstanceRepository:
         """Remove records."""
         await self._connection.execute(delete(instances).where(instances.c.id.in_(list(ids))))
 
-    async def _many(self, query: Select[Any]) -> list[InstanceRecord]:
+    async def _many(self, query: Select[Any], named: Mapping[str, str] | None = None) -> list[InstanceRecord]:
         return [
             InstanceRecord(
                 id=row.id,
@@ -82,7 +83,7 @@ class InstanceRepository:
                 created=row.created,
                 draining=row.draining,
             )
-            for row in await self._connection.execute(query)
+            for row in await self._connection.execute(query, named)
         ]
 
 

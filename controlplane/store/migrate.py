@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, text
 
 from controlplane.domain.errors import StoreError
 from controlplane.store.database import Database
@@ -24,36 +23,27 @@ async def migrate(database: Database) -> None:
     Raises:
         StoreError: a newer Penstock wrote the database, or it is damaged.
     """
-    async with database.read() as connection:
-        current = await connection.run_sync(_revision)
-    if current == HEAD:
-        return
-    async with database.write() as connection:
-        await connection.run_sync(_upgrade)
+    if await _revision(database) != HEAD:
+        await database.migrate(_upgrade)
 
 
-def _revision(connection: Connection) -> str | None:
-    try:
-        if not inspect(connection).has_table("alembic_version"):
+async def _revision(database: Database) -> str | None:
+    async with database.read() as executor:
+        present = await executor.execute(text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"))
+        if present.scalar() is None:
             return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except SQLAlchemyError as error:
-        if "not a database" in str(error):
-            raise StoreError(
-                f"{connection.engine.url.database} is not a database.",
-                hint="Move the file away, or restore it from a backup.",
-            ) from error
-        raise
+        return str((await executor.execute(text("SELECT version_num FROM alembic_version"))).scalar())
 
 
 def _upgrade(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415  # see the module's docstring
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    current = _revision(connection)
+    current = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise StoreError(

@@ -6,18 +6,29 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from controlplane.domain.operations import AuditEvent, OperationError, OperationRecord, Verb
 from controlplane.store.codecs import OPERATION_ERROR
+from controlplane.store.database import Executor
 from controlplane.store.tables import audit_events, operations
+
+_NEWEST = (1 << 63) - 1
+# Built once: putting a statement together takes longer than running it.
+_ADD = insert(operations)
+_ADD_EVENT = insert(audit_events)
+_END = update(operations).where(
+    operations.c.target_uid == bindparam("of"),
+    operations.c.ended.is_(None),
+    operations.c.verb.in_(bindparam("verbs", expanding=True)),
+    operations.c.generation <= bindparam("newest"),
+)
 
 
 class OperationRepository:
     """Operations within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def get(self, operation: str) -> OperationRecord | None:
@@ -48,17 +59,18 @@ class OperationRepository:
     async def add(self, record: OperationRecord) -> None:
         """Store a new one."""
         await self._connection.execute(
-            insert(operations).values(
-                id=record.id,
-                target=record.target,
-                target_uid=record.target_uid,
-                verb=record.verb.value,
-                generation=record.generation,
-                created=record.created,
-                ended=record.ended,
-                progress=record.progress,
-                error=None if record.error is None else OPERATION_ERROR.dump(record.error),
-            )
+            _ADD,
+            {
+                "id": record.id,
+                "target": record.target,
+                "target_uid": record.target_uid,
+                "verb": record.verb.value,
+                "generation": record.generation,
+                "created": record.created,
+                "ended": record.ended,
+                "progress": record.progress,
+                "error": None if record.error is None else OPERATION_ERROR.dump(record.error),
+            },
         )
 
     async def end(
@@ -71,15 +83,17 @@ class OperationRepository:
         error: OperationError | None = None,
     ) -> None:
         """End what waits on a resource: of ``verbs``, up to ``generation``, well or with ``error``."""
-        change = (
-            update(operations)
-            .where(operations.c.target_uid == target_uid, operations.c.ended.is_(None))
-            .where(operations.c.verb.in_([verb.value for verb in verbs]))
+        await self._connection.execute(
+            _END,
+            {
+                "of": target_uid,
+                "verbs": [verb.value for verb in verbs],
+                "newest": _NEWEST if generation is None else generation,
+                "ended": now,
+                "progress": "",
+                "error": None if error is None else OPERATION_ERROR.dump(error),
+            },
         )
-        if generation is not None:
-            change = change.where(operations.c.generation <= generation)
-        stored = None if error is None else OPERATION_ERROR.dump(error)
-        await self._connection.execute(change.values(ended=now, progress="", error=stored))
 
     async def progress(self, target: str, message: str) -> bool:
         """Say what is going on with a resource; whether anyone waits for it and it is news."""
@@ -102,20 +116,21 @@ class OperationRepository:
 class AuditRepository:
     """The trail of who did what, within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def add(self, happened: AuditEvent) -> None:
         """Write one down."""
         await self._connection.execute(
-            insert(audit_events).values(
-                at=happened.at,
-                actor=happened.actor,
-                verb=happened.verb,
-                target=happened.target,
-                request_id=happened.request_id,
-                generation=happened.generation,
-            )
+            _ADD_EVENT,
+            {
+                "at": happened.at,
+                "actor": happened.actor,
+                "verb": happened.verb,
+                "target": happened.target,
+                "request_id": happened.request_id,
+                "generation": happened.generation,
+            },
         )
 
     async def newest(self, limit: int) -> Sequence[AuditEvent]:

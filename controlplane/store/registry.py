@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
 from sqlalchemy import ColumnElement, Row, Table, delete, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.names import LATEST, Versioned, deployment_name
 from controlplane.domain.registry import AssetRecord, Registered, SpecT
 from controlplane.domain.specs import Asset, AssetKind, EnvironmentSpec, ModelSpec
 from controlplane.store.codec import Codec
 from controlplane.store.codecs import ENVIRONMENT_SPEC, MODEL_SPEC
+from controlplane.store.database import Executor
 from controlplane.store.tables import assets, deployments, endpoints, environments, models, version_counters
 
 _USERS_NAMED = 3
@@ -23,7 +23,7 @@ class RegistryRepository(Generic[SpecT]):
 
     def __init__(
         self,
-        connection: AsyncConnection,
+        connection: Executor,
         table: Table,
         codec: Codec[SpecT],
         asset: Callable[[SpecT], str | None],
@@ -99,13 +99,13 @@ class RegistryRepository(Generic[SpecT]):
     async def users(self, uid: str) -> Sequence[str]:
         """The resource names of the first few deployments that use one."""
         query = (
-            select(endpoints.c.name, deployments.c.name)
+            select(endpoints.c.name.label("endpoint"), deployments.c.name.label("deployment"))
             .join(endpoints, endpoints.c.uid == deployments.c.endpoint_uid)
             .where(self._used == select(self._table.c.id).where(self._table.c.uid == uid).scalar_subquery())
             .order_by(endpoints.c.name, deployments.c.name)
             .limit(_USERS_NAMED)
         )
-        return [deployment_name(*row) for row in await self._connection.execute(query)]
+        return [deployment_name(row.endpoint, row.deployment) for row in await self._connection.execute(query)]
 
     def _record(self, row: Row[Any]) -> Registered[SpecT]:
         return Registered(
@@ -117,12 +117,12 @@ class RegistryRepository(Generic[SpecT]):
         )
 
 
-def model_repository(connection: AsyncConnection) -> RegistryRepository[ModelSpec]:
+def model_repository(connection: Executor) -> RegistryRepository[ModelSpec]:
     """Models."""
     return RegistryRepository(connection, models, MODEL_SPEC, lambda spec: spec.asset, deployments.c.model_id)
 
 
-def environment_repository(connection: AsyncConnection) -> RegistryRepository[EnvironmentSpec]:
+def environment_repository(connection: Executor) -> RegistryRepository[EnvironmentSpec]:
     """Environments."""
     return RegistryRepository(
         connection,
@@ -136,7 +136,7 @@ def environment_repository(connection: AsyncConnection) -> RegistryRepository[En
 class AssetRepository:
     """What was uploaded, within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self._connection = connection
 
     async def get(self, sha256: str) -> AssetRecord | None:

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from controlplane.domain.changes import Change, Changes
-from controlplane.store.database import Database
+from controlplane.store.database import Database, Executor
 from controlplane.store.deployments import DeploymentRepository
 from controlplane.store.endpoints import EndpointRepository
 from controlplane.store.instances import InstanceRepository
@@ -23,7 +21,7 @@ OPERATIONS_KEPT = timedelta(days=30)
 class Transaction:
     """One transaction: a repository per kind, and the changes to tell of after the commit."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Executor) -> None:
         self.endpoints = EndpointRepository(connection)
         self.deployments = DeploymentRepository(connection)
         self.instances = InstanceRepository(connection)

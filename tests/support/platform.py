@@ -88,7 +88,7 @@ class Platform:
 async def open_platform(folder: Path) -> Platform:
     """A platform with its database in ``folder``; close it with ``platform.store.close()``."""
     changes, clock, randomness = Changes(), ManualClock(), CountingRandomness()
-    store = Store(Database(f"sqlite+aiosqlite:///{folder}/penstock.db"), changes)
+    store = Store(Database(f"sqlite:///{folder}/penstock.db"), changes)
     await store.open(clock.now())
     told: list[Change] = []
     changes.subscribe(told.append)
