@@ -191,6 +191,5 @@ class Supervisor:
             self._changed(seen.id)
 
     def _remove(self) -> None:
-        if self.manifest.socket:
-            Path(self.manifest.socket).unlink(missing_ok=True)
+        Path(self.manifest.socket).unlink(missing_ok=True)
         self.files.throw_away()

@@ -157,7 +157,14 @@ asyncio.run(main())
 async def test_a_builder_killed_at_any_point(
     cache: EnvironmentCache, scorer: ScorerSource, tmp_path: Path, seconds: float
 ) -> None:
-    arguments = [sys.executable, "-c", BUILDER, tmp_path / "environments", scorer.package, scorer.metadata]
+    arguments: list[str | Path] = [
+        sys.executable,
+        "-c",
+        BUILDER,
+        tmp_path / "environments",
+        scorer.package,
+        scorer.metadata,
+    ]
     builder = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert builder.stdout is not None
     key = (await builder.stdout.readline()).decode().strip()
