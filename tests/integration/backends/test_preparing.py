@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from controlplane.backends.process import instance_files, probes
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.domain.instances import InstanceState
 from controlplane.domain.ports import LogKind, PreparationError
-from controlplane.domain.specs import EnvironmentSpec
+from controlplane.domain.specs import EnvironmentSpec, ProbeSettings
 from penstock.daemon import processes
 from tests.contract.harness import FolderAssets, ProcessHarness, policy, score, template, until
 
@@ -171,6 +172,24 @@ async def test_want_of_descriptors_is_not_held_against_an_instance(
         assert (await backend.observe())[ID].state is InstanceState.READY
     seen = (await backend.observe())[ID]
     assert (await score(seen, 1))[0] == 200
+
+
+async def test_an_instance_that_hangs_is_taken_out_and_comes_back(
+    backend: ProcessBackend, harness: ProcessHarness
+) -> None:
+    probe = ProbeSettings(initial_delay_seconds=0, period_seconds=0.1, timeout_seconds=0.2, failure_threshold=2)
+    made = template(harness, readiness_probe=probe)
+    await backend.start(ID, made, await backend.prepare(made, lambda _: None), policy())
+    seen = await until(backend, ID, InstanceState.READY)
+    members = [each.pid for each in processes.everyone() if each.session == seen.pid]
+    for pid in members:
+        os.kill(pid, signal.SIGSTOP)
+    hung = await until(backend, ID, InstanceState.UNREADY, seconds=10)
+    assert (hung.pid, hung.ready_since) == (seen.pid, None)
+    for pid in members:
+        os.kill(pid, signal.SIGCONT)
+    back = await until(backend, ID, InstanceState.READY, seconds=10)
+    assert back.ready_since != seen.ready_since
 
 
 async def test_a_raw_http_script_has_what_it_needs(backend: ProcessBackend, harness: ProcessHarness) -> None:
