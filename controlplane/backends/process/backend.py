@@ -221,10 +221,15 @@ class ProcessBackend:
             self._housekeeper = asyncio.create_task(self._keep_house(), name="process backend housekeeping")
 
     def _existing(self) -> list[Supervisor]:
-        # The link to the sockets' folder may have been cleaned away.
-        self._layout.run_folder()
+        # Made again here if the link to the sockets' folder was cleaned away.
+        run = self._layout.run_folder()
         return [
-            Supervisor(files, files.manifest() or _unreadable(files.id), self._clock, self._changed)
+            Supervisor(
+                files,
+                files.manifest() or _unreadable(files.id, str(run / f"{files.id}.sock")),
+                self._clock,
+                self._changed,
+            )
             for files in instance_files.existing(self._layout.instances)
         ]
 
@@ -254,8 +259,7 @@ def _write_policy(instances: Sequence[InstanceFiles], policy: AuthPolicy) -> Non
             files.write_policy(policy)
 
 
-def _unreadable(instance: str) -> Manifest:
+def _unreadable(instance: str, socket: str) -> Manifest:
     """Of a folder that a power cut left without its manifest: nobody knows it, so it will be stopped."""
-    return Manifest(
-        id=instance, endpoint="", template_hash="", socket="", liveness=ProbeSettings(), readiness=ProbeSettings()
-    )
+    probe = ProbeSettings()
+    return Manifest(id=instance, endpoint="", template_hash="", socket=socket, liveness=probe, readiness=probe)

@@ -176,7 +176,7 @@ def _name_and_version(line: str) -> tuple[str, str]:
 
 def _count(wanted: WantedEnvironment) -> str:
     number = len(wanted.packages)
-    return f"{number} package{'' if number == 1 else 's'}"
+    return f"{number} package{'' if number == 1 else 's'}" if number else "the scorer alone"
 
 
 def above_and_below(specifier: str) -> tuple[str, str]:

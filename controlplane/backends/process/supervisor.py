@@ -114,8 +114,8 @@ class Supervisor:
         if failure is None:
             failure = await asyncio.to_thread(post_mortem, self.files, exit_code)
         now = self._clock.now()
-        self._see(replace(self.seen, state=InstanceState.FAILED, ended=now, ready_since=None, failure=failure))
         await self._note(self.files.note_ended, now, failure)
+        self._see(replace(self.seen, state=InstanceState.FAILED, ended=now, ready_since=None, failure=failure))
 
     async def _watch_to_the_end(self) -> InstanceFailure | None:
         """Return when it has ended (None), or is to be (why)."""
@@ -161,11 +161,12 @@ class Supervisor:
             return
         if count.healthy and self.seen.state is not InstanceState.READY:
             now = self._clock.now()
-            self._see(replace(self.seen, state=InstanceState.READY, ready_since=now))
+            # Noted before it is told: a successor must not know less than whoever acted on it.
             await self._note(self.files.note_ready, now)
+            self._see(replace(self.seen, state=InstanceState.READY, ready_since=now))
         elif count.failed and self.seen.state is InstanceState.READY:
-            self._see(replace(self.seen, state=InstanceState.UNREADY, ready_since=None))
             await self._note(self.files.note_ready, None)
+            self._see(replace(self.seen, state=InstanceState.UNREADY, ready_since=None))
 
     async def _note(self, write: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
         """Notes help a successor; a full disk must not stop what serves."""
@@ -186,11 +187,11 @@ class Supervisor:
         return (self._clock.now() - self.seen.started).total_seconds() if self.seen.started else 0.0
 
     def _see(self, seen: InstanceObservation) -> None:
-        if seen != self.seen:
+        overtaken = self._stopping and seen.state is not InstanceState.DRAINING
+        if seen != self.seen and not overtaken:
             self.seen = seen
             self._changed(seen.id)
 
     def _remove(self) -> None:
-        if self.manifest.socket:
-            Path(self.manifest.socket).unlink(missing_ok=True)
+        Path(self.manifest.socket).unlink(missing_ok=True)
         self.files.throw_away()
