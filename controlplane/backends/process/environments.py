@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from controlplane.backends.environments.wanted import Difference, Wanted, WantedEnvironment
-from controlplane.backends.process import interpreters, scorer_wheel
+from controlplane.backends.process import files, interpreters, scorer_wheel
 from controlplane.backends.process.failures import disk_error, end_of
 from controlplane.backends.process.fallback import above_and_below, build_nearest
 from controlplane.backends.process.interpreters import Interpreter, NoInterpreterError
@@ -64,6 +64,7 @@ class EnvironmentCache:
     def __init__(self, folder: Path, scorer: ScorerSource, uv: Uv, environ: Mapping[str, str]) -> None:
         self._folder, self._scorer, self._uv, self._environ = folder, scorer, uv, environ
         self._building: dict[str, asyncio.Lock] = {}
+        self._packing = asyncio.Lock()
         self._wheel: tuple[Path, str] | None = None
 
     def find(self, key: str) -> Environment | None:
@@ -152,8 +153,9 @@ class EnvironmentCache:
         process = await asyncio.create_subprocess_exec(
             folder / "venv/bin/python",
             "-I",
-            "-c",
-            f"import {self._scorer.name}.__main__",
+            "-m",
+            self._scorer.name,
+            "--version",
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -168,10 +170,11 @@ class EnvironmentCache:
             )
 
     async def _wheel_now(self) -> tuple[Path, str]:
-        if self._wheel is None:
-            folder = self._folder.with_name("scorer")
-            self._wheel = await asyncio.to_thread(scorer_wheel.wheel_of, self._scorer, folder)
-        return self._wheel
+        async with self._packing:
+            if self._wheel is None:
+                folder = self._folder.with_name("scorer")
+                self._wheel = await asyncio.to_thread(scorer_wheel.wheel_of, self._scorer, folder)
+            return self._wheel
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +262,8 @@ def _complete(
     folder: Path, interpreter: Interpreter, solution: Sequence[str], differences: Sequence[Difference]
 ) -> None:
     (folder / "requirements.lock").write_text("\n".join(solution) + "\n")
-    draft = folder / "environment.tmp"
     known = {"python": str(interpreter.version), "differences": [asdict(each) for each in differences]}
-    draft.write_text(json.dumps(known, indent=2))
-    draft.replace(folder / "environment.json")
+    files.replace(folder / "environment.json", json.dumps(known, indent=2))
 
 
 def _kill_holders(path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from controlplane.backends.process import files
 from controlplane.domain.instances import InstanceFailure, InstanceTemplate
 from controlplane.domain.ports import AuthPolicy
 from controlplane.domain.specs import ProbeSettings
@@ -88,7 +89,7 @@ class InstanceFiles:
         """Replace the policy; whoever reads it sees the old one or the new one."""
         keys = [{"name": name, "digest": digest} for name, digest in policy.keys]
         text = json.dumps({"version": 1, "mode": policy.mode, "salt": policy.salt, "keys": keys})
-        _replace(self.policy, text)
+        files.replace(self.policy, text)
 
     def ready_since(self) -> datetime | None:
         """Since when it answers, as last noted."""
@@ -101,7 +102,7 @@ class InstanceFiles:
         if since is None:
             (self.folder / "ready").unlink(missing_ok=True)
         else:
-            _replace(self.folder / "ready", since.isoformat())
+            files.replace(self.folder / "ready", since.isoformat())
 
     def ended(self) -> tuple[datetime, InstanceFailure] | None:
         """When and why it ended, if that was noted."""
@@ -112,7 +113,7 @@ class InstanceFiles:
 
     def note_ended(self, when: datetime, failure: InstanceFailure) -> None:
         """Note when and why it ended."""
-        _replace(self.folder / "ended.json", json.dumps({"ended": when.isoformat(), **asdict(failure)}))
+        files.replace(self.folder / "ended.json", json.dumps({"ended": when.isoformat(), **asdict(failure)}))
 
     def throw_away(self) -> None:
         """Remove everything. Killed in the middle, :func:`existing` does the rest."""
@@ -125,7 +126,7 @@ class InstanceFiles:
 
 
 def create(
-    files: InstanceFiles,
+    target: InstanceFiles,
     manifest: Manifest,
     template: InstanceTemplate,
     *,
@@ -138,20 +139,20 @@ def create(
     Raises:
         OSError: the disk is full, ...; nothing is left then, or what :func:`existing` removes.
     """
-    draft = InstanceFiles(files.folder.with_name(f"{_DRAFT}{files.id}"))
+    draft = InstanceFiles(target.folder.with_name(f"{_DRAFT}{target.id}"))
     if draft.folder.exists():
         shutil.rmtree(draft.folder)
     draft.folder.mkdir(parents=True, mode=0o700)
     try:
         if code is not None:
             copy_writable(code, draft.code)
-        target = draft.model(template)
-        if model is not None and target is not None:
-            target.mkdir(parents=True)
-            link_into(model, target / model.name)
+        place = draft.model(template)
+        if model is not None and place is not None:
+            place.mkdir(parents=True)
+            link_into(model, place / model.name)
         draft.write_policy(policy)
         (draft.folder / "instance.json").write_text(json.dumps(asdict(manifest)))
-        draft.folder.rename(files.folder)
+        draft.folder.rename(target.folder)
     except BaseException:
         shutil.rmtree(draft.folder, ignore_errors=True)
         raise
@@ -194,11 +195,3 @@ def link_into(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         target.symlink_to(source)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.tmp")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.replace(path)

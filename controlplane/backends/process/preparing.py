@@ -11,6 +11,7 @@ from pathlib import Path
 
 from controlplane.backends.environments import conda, hosted, requirements
 from controlplane.backends.environments.wanted import Difference, EnvironmentFileError, WantedEnvironment
+from controlplane.backends.process import files
 from controlplane.backends.process.environments import Environment, EnvironmentCache
 from controlplane.backends.process.failures import disk_error
 from controlplane.backends.process.layout import Layout
@@ -91,9 +92,7 @@ class Preparer:
     def _remember(self, template: InstanceTemplate, key: str) -> None:
         path = self._layout.preparations / f"{template.hash}.json"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"environment": key}))
-        draft.replace(path)
+        files.replace(path, json.dumps({"environment": key}))
 
     def _path(self, asset: Asset | None, what: str) -> Path | None:
         if asset is None:
