@@ -36,7 +36,7 @@ class Machine:
         found = PlatformFile.read(self.home)
         return found if found is not None and _is_control_plane(found.pid) else None
 
-    def check_free(self, *ports: int) -> None:
+    def check_free(self, gateway_port: int, api_port: int) -> None:
         """Make the home, and see that nothing is in the way of a start.
 
         Raises:
@@ -54,8 +54,9 @@ class Machine:
             self._log.parent.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise PlatformError(f"{self.home} cannot be used: {error.strerror}", hint="--home names another") from None
-        for port, flag in zip(ports, ("--gateway-port", "--api-port"), strict=False):
-            _check_port(port, flag)
+        if self._nothing_runs():
+            _check_port(gateway_port, "--gateway-port")  # else it is our own gateway's, left by a killed control plane
+        _check_port(api_port, "--api-port")
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> PlatformFile:
         """Start the control plane detached and return once it is ready. Interrupted, it is stopped again.
@@ -85,14 +86,13 @@ class Machine:
             PlatformError: something is left; the detail says what.
         """
         found = self.running()
-        clean = False
+        ran, clean = found is not None or not self._nothing_runs(), False
         if found is not None:
             say("waiting for requests to end")
             clean = _terminate(found.pid)
         elif self._daemon.status().state is DaemonState.RUNNING:
             say("waiting for the control plane to end")  # it was still starting
             self._daemon.stop(STOP_SECONDS)
-            found = PlatformFile("", "", 0)
         # A control plane that ended as it was told to has left nothing, and looking again would take 3 s.
         if self.home.is_dir() and not (clean and self._nothing_runs()):
             say("making sure that nothing is left")
@@ -102,7 +102,7 @@ class Machine:
                 raise PlatformError(sentence, detail=detail)
             (self.home / "platform.json").unlink(missing_ok=True)
         self._daemon.kill()
-        return found is not None
+        return ran
 
     def _nothing_runs(self) -> bool:
         """Whether none of the processes that the home describes runs: Envoy, instances."""
