@@ -5,6 +5,7 @@
     PenstockError                     `str()` is one sentence for a person; `hint`, `detail`
     ├── ManifestError                 a YAML file is wrong; `problems`, each with file:line:col
     ├── SourceError                   a file or folder to send cannot be read
+    ├── UsageError                    arguments that contradict each other, or one that is missing
     ├── PlatformError                 a platform on this machine could not be started or stopped
     ├── InvokeError                   the endpoint answered other than 200; `status`, `body`
     ├── OperationFailedError          an accepted change failed later; `reason`, `detail` (the user's traceback)
@@ -79,6 +80,10 @@ class ManifestError(PenstockError):
 
 class SourceError(PenstockError):
     """A file or folder that was to be sent cannot be read."""
+
+
+class UsageError(PenstockError):
+    """Arguments contradict each other, or one is missing."""
 
 
 class PlatformError(PenstockError):

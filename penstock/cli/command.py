@@ -29,15 +29,6 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """The verbs of one noun. A group without a name holds commands of the top level."""
-
-    name: str
-    help: str
-    commands: Sequence[Command]
-
-
-@dataclass(frozen=True, slots=True)
 class Raw:
     """Text for stdout as it is, whatever the output format."""
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from penstock import convert, manifest
 from penstock.cli import arguments, changes, online_deployment, online_endpoint, shapes
-from penstock.cli.arguments import UsageError
-from penstock.cli.command import Command, Group
+from penstock.cli.command import Command
 from penstock.cli.context import Context
 from penstock.cli.revision import Kind, Revision, revise
-from penstock.errors import NotFoundError, PenstockError
+from penstock.errors import NotFoundError, PenstockError, UsageError
 from penstock.names import short_name
 from penstock.v1.deployment_pb2 import Deployment
 from penstock.v1.endpoint_pb2 import Endpoint
@@ -231,21 +230,15 @@ def _log_arguments(parser: argparse.ArgumentParser) -> None:
     _type_argument(parser)
 
 
-GROUP = Group(
-    "endpoint",
-    "Manage endpoints in the 2021 form, one file with the deployments inside.",
-    (
-        Command("create", "Create an endpoint with its deployments.", create, _create_arguments, online_endpoint.TABLE),
-        Command("show", "Show an endpoint.", show, _show_arguments, online_endpoint.TABLE),
-        Command("list", "List the endpoints.", list_, _type_argument, online_endpoint.TABLE),
-        Command("update", "Change an endpoint.", update, _update_arguments, online_endpoint.TABLE),
-        Command("delete", "Delete an endpoint, or one of its deployments.", delete, _delete_arguments),
-        Command("invoke", "Send a request.", online_endpoint.invoke, online_endpoint.invoke_arguments),
-        Command("get-logs", "Print a deployment's log.", get_logs, _log_arguments),
-        Command("get-credentials", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
-        Command("list-keys", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
-        Command(
-            "regenerate-keys", "Replace a key.", online_endpoint.regenerate_keys, online_endpoint.regenerate_arguments
-        ),
-    ),
+COMMANDS = (
+    Command("create", "Create an endpoint with its deployments.", create, _create_arguments, online_endpoint.TABLE),
+    Command("show", "Show an endpoint.", show, _show_arguments, online_endpoint.TABLE),
+    Command("list", "List the endpoints.", list_, _type_argument, online_endpoint.TABLE),
+    Command("update", "Change an endpoint.", update, _update_arguments, online_endpoint.TABLE),
+    Command("delete", "Delete an endpoint, or one of its deployments.", delete, _delete_arguments),
+    Command("invoke", "Send a request.", online_endpoint.invoke, online_endpoint.invoke_arguments),
+    Command("get-logs", "Print a deployment's log.", get_logs, _log_arguments),
+    Command("get-credentials", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
+    Command("list-keys", "Show the keys.", online_endpoint.get_credentials, online_endpoint.name_arguments),
+    Command("regenerate-keys", "Replace a key.", online_endpoint.regenerate_keys, online_endpoint.regenerate_arguments),
 )

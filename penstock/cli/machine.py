@@ -36,7 +36,7 @@ class Machine:
         found = PlatformFile.read(self.home)
         return found if found is not None and _is_control_plane(found.pid) else None
 
-    def check_free(self, *ports: int) -> None:
+    def check_free(self, gateway_port: int, api_port: int) -> None:
         """Make the home, and see that nothing is in the way of a start.
 
         Raises:
@@ -54,8 +54,9 @@ class Machine:
             self._log.parent.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise PlatformError(f"{self.home} cannot be used: {error.strerror}", hint="--home names another") from None
-        for port, flag in zip(ports, ("--gateway-port", "--api-port"), strict=False):
-            _check_port(port, flag)
+        if self._nothing_runs():
+            _check_port(gateway_port, "--gateway-port")  # else it is our own gateway's, left by a killed control plane
+        _check_port(api_port, "--api-port")
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> PlatformFile:
         """Start the control plane detached and return once it is ready. Interrupted, it is stopped again.
@@ -85,22 +86,28 @@ class Machine:
             PlatformError: something is left; the detail says what.
         """
         found = self.running()
-        ran = found is not None
+        ran, clean = found is not None or not self._nothing_runs(), False
         if found is not None:
             say("waiting for requests to end")
-            _terminate(found.pid)
-        if self._daemon.status().state is DaemonState.RUNNING:
-            ran = True
+            clean = _terminate(found.pid)
+        elif self._daemon.status().state is DaemonState.RUNNING:
+            say("waiting for the control plane to end")  # it was still starting
             self._daemon.stop(STOP_SECONDS)
-        if not self.home.is_dir():
-            return ran
-        say("making sure that nothing is left")
-        swept = subprocess.run(sweep, env=dict(environment), capture_output=True, text=True, check=False)
-        if swept.returncode != 0:
-            raise PlatformError("something of the platform is left", detail=swept.stderr or swept.stdout)
+        # A control plane that ended as it was told to has left nothing, and looking again would take 3 s.
+        if self.home.is_dir() and not (clean and self._nothing_runs()):
+            say("making sure that nothing is left")
+            swept = subprocess.run(sweep, env=dict(environment), capture_output=True, text=True, check=False)
+            if swept.returncode != 0:
+                sentence, detail = _cause(swept.stderr or swept.stdout, "something of the platform is left")
+                raise PlatformError(sentence, detail=detail)
+            (self.home / "platform.json").unlink(missing_ok=True)
         self._daemon.kill()
-        (self.home / "platform.json").unlink(missing_ok=True)
         return ran
+
+    def _nothing_runs(self) -> bool:
+        """Whether none of the processes that the home describes runs: Envoy, instances."""
+        records = (path for pattern in ("*", "*/*") for path in self.home.glob(f"{pattern}/daemon.json"))
+        return all(Daemon(path.parent).status().state is not DaemonState.RUNNING for path in records)
 
     def _until_ready(self, pid: int, begun: int, say: Callable[[str], None]) -> PlatformFile:
         deadline = time.monotonic() + START_SECONDS
@@ -109,7 +116,8 @@ class Machine:
             if found is not None and found.pid == pid and _answers(found.api):
                 return found
             if self._daemon.status().state is not DaemonState.RUNNING:
-                raise PlatformError("the control plane ended while it started", detail=self._log_end(begun))
+                sentence, detail = _cause(self._log_end(begun), "the control plane ended while it started")
+                raise PlatformError(sentence, detail=detail)
             if time.monotonic() > deadline:
                 message = f"the control plane was not ready within {START_SECONDS:g} s"
                 raise PlatformError(message, detail=self._log_end(begun))
@@ -124,6 +132,12 @@ class Machine:
         except OSError:
             return ""
         return "\n".join(text.rstrip().splitlines()[-_LOG_LINES:])
+
+
+def _cause(told: str, otherwise: str) -> tuple[str, str]:
+    """The sentence a control plane ended with (it starts with ``error:``) and no detail; else all that was said."""
+    last = told.rstrip().rpartition("\n")[2]
+    return (last.removeprefix("error: "), "") if last.startswith("error: ") else (otherwise, told)
 
 
 def _check_port(port: int, flag: str) -> None:
@@ -155,8 +169,8 @@ def _is_control_plane(pid: int) -> bool:
     return b"controlplane" in words
 
 
-def _terminate(pid: int) -> None:
-    """SIGTERM, and wait until it is gone; SIGKILL after :data:`STOP_SECONDS`.
+def _terminate(pid: int) -> bool:
+    """SIGTERM, and wait until it is gone; SIGKILL after :data:`STOP_SECONDS`. Whether it ended by itself.
 
     Raises:
         PlatformError: it is another user's.
@@ -164,19 +178,22 @@ def _terminate(pid: int) -> None:
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return False
     try:
         if not _is_control_plane(pid):
-            return
+            return False
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         poller = select.poll()
         poller.register(handle, select.POLLIN)
-        if not poller.poll(STOP_SECONDS * 1000):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            poller.poll(1000)
+        if poller.poll(STOP_SECONDS * 1000):
+            return True
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        poller.poll(1000)
     except ProcessLookupError:
-        return
+        return False
     except PermissionError:
         raise PlatformError(f"process {pid} is another user's") from None
+    else:
+        return False
     finally:
         os.close(handle)

@@ -8,40 +8,34 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
-from penstock.cli import (
-    arguments,
-    endpoint_2021,
-    environments,
-    models,
-    online_deployment,
-    online_endpoint,
-    platform,
-)
-from penstock.cli.arguments import UsageError
-from penstock.cli.command import Command, Group, Raw
+from penstock.cli import arguments, platform
+from penstock.cli.command import Command, Raw
 from penstock.cli.console import Console
 from penstock.cli.context import Context
 from penstock.cli.output import query, render
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
 from penstock.settings import Settings
 
-GROUPS: Sequence[Group] = (
-    platform.GROUP,
-    online_endpoint.GROUP,
-    online_deployment.GROUP,
-    endpoint_2021.GROUP,
-    models.GROUP,
-    environments.GROUP,
-)
+GROUPS = {
+    "online-endpoint": ("online_endpoint", "Manage online endpoints."),
+    "online-deployment": ("online_deployment", "Manage the deployments behind online endpoints."),
+    "endpoint": ("endpoint_2021", "Manage endpoints in the 2021 form, one file with the deployments inside."),
+    "model": ("models", "Manage registered models."),
+    "environment": ("environments", "Manage registered environments."),
+}
+"""Noun to the module in :mod:`penstock.cli` with its ``COMMANDS``. Only the module of the noun at hand is imported:
+together they take 0.3 s."""
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    parsed = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    parsed = _parser(argv[0] if argv else "").parse_args(argv)
     console = Console(sys.stderr, quiet=parsed.only_show_errors)
     try:
         return _run(parsed.command, parsed, console)
@@ -98,15 +92,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"error: {message}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(word: str) -> argparse.ArgumentParser:
+    """The parser for a command line that starts with ``word``."""
     parser = _Parser(prog="penstock", description="Managed online endpoints for machine-learning models.")
     nouns = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in GROUPS:
-        if not group.name:
-            _add(nouns, group.commands)
-            continue
-        noun = nouns.add_parser(group.name, help=group.help, description=group.help)
-        _add(noun.add_subparsers(metavar="VERB", required=True), group.commands)
+    _add(nouns, platform.COMMANDS)
+    for name, (module, text) in GROUPS.items():
+        noun = nouns.add_parser(name, help=text, description=text)
+        if name == word:
+            commands: Sequence[Command] = import_module(f"penstock.cli.{module}").COMMANDS
+            _add(noun.add_subparsers(metavar="VERB", required=True), commands)
     return parser
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from penstock import manifest
 from penstock.cli import arguments, changes, shapes
-from penstock.cli.arguments import UsageError
-from penstock.cli.command import Columns, Command, Group
+from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
+from penstock.errors import UsageError
 
 _TABLE = Columns((("Name", "name"), ("Version", "version"), ("Type", "type"), ("Description", "description")))
 
@@ -69,13 +69,9 @@ def _delete_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.yes(parser)
 
 
-GROUP = Group(
-    "model",
-    "Manage registered models.",
-    (
-        Command("create", "Register a model.", create, _create_arguments, _TABLE),
-        Command("show", "Show a model.", show, _show_arguments, _TABLE),
-        Command("list", "List the models.", list_, _list_arguments, _TABLE),
-        Command("delete", "Delete a version no deployment uses.", delete, _delete_arguments),
-    ),
+COMMANDS = (
+    Command("create", "Register a model.", create, _create_arguments, _TABLE),
+    Command("show", "Show a model.", show, _show_arguments, _TABLE),
+    Command("list", "List the models.", list_, _list_arguments, _TABLE),
+    Command("delete", "Delete a version no deployment uses.", delete, _delete_arguments),
 )

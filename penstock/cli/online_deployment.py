@@ -10,10 +10,9 @@ from typing import Any
 
 from penstock import convert, manifest
 from penstock.cli import arguments, changes, shapes
-from penstock.cli.arguments import UsageError
-from penstock.cli.command import Columns, Command, Group
+from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
-from penstock.errors import ManifestError, Position, Problem
+from penstock.errors import ManifestError, Position, Problem, UsageError
 from penstock.names import deployment_name
 from penstock.v1.deployment_pb2 import Deployment
 
@@ -217,15 +216,11 @@ def _log_arguments(parser: argparse.ArgumentParser) -> None:
     log_arguments(parser)
 
 
-GROUP = Group(
-    "online-deployment",
-    "Manage the deployments behind online endpoints.",
-    (
-        Command("create", "Create a deployment.", create, _create_arguments, TABLE),
-        Command("show", "Show a deployment.", show, _name_arguments, TABLE),
-        Command("list", "List an endpoint's deployments.", list_, _list_arguments, TABLE),
-        Command("update", "Change a deployment.", update, _update_arguments, TABLE),
-        Command("delete", "Delete a deployment that has no traffic.", delete, _delete_arguments),
-        Command("get-logs", "Print a deployment's log.", get_logs, _log_arguments),
-    ),
+COMMANDS = (
+    Command("create", "Create a deployment.", create, _create_arguments, TABLE),
+    Command("show", "Show a deployment.", show, _name_arguments, TABLE),
+    Command("list", "List an endpoint's deployments.", list_, _list_arguments, TABLE),
+    Command("update", "Change a deployment.", update, _update_arguments, TABLE),
+    Command("delete", "Delete a deployment that has no traffic.", delete, _delete_arguments),
+    Command("get-logs", "Print a deployment's log.", get_logs, _log_arguments),
 )

@@ -9,9 +9,9 @@ from typing import Any
 
 from penstock import convert, manifest
 from penstock.cli import arguments, changes, shapes
-from penstock.cli.arguments import UsageError
-from penstock.cli.command import Columns, Command, Group, Raw
+from penstock.cli.command import Columns, Command, Raw
 from penstock.cli.context import Context
+from penstock.errors import UsageError
 from penstock.names import short_name
 from penstock.v1.endpoint_pb2 import Endpoint
 
@@ -180,17 +180,13 @@ def _changed(context: Context, name: str, parsed: argparse.Namespace) -> tuple[E
     return wanted, {field for field in _UPDATABLE if getattr(wanted, field) != getattr(now, field)}
 
 
-GROUP = Group(
-    "online-endpoint",
-    "Manage online endpoints.",
-    (
-        Command("create", "Create an endpoint.", create, _create_arguments, TABLE),
-        Command("show", "Show an endpoint.", show, name_arguments, TABLE),
-        Command("list", "List the endpoints.", list_, columns=TABLE),
-        Command("update", "Change an endpoint, such as its traffic.", update, _update_arguments, TABLE),
-        Command("delete", "Delete an endpoint with its deployments.", delete, delete_arguments),
-        Command("invoke", "Send a request to an endpoint.", invoke, invoke_arguments),
-        Command("get-credentials", "Show an endpoint's keys.", get_credentials, name_arguments),
-        Command("regenerate-keys", "Replace one of an endpoint's keys.", regenerate_keys, regenerate_arguments),
-    ),
+COMMANDS = (
+    Command("create", "Create an endpoint.", create, _create_arguments, TABLE),
+    Command("show", "Show an endpoint.", show, name_arguments, TABLE),
+    Command("list", "List the endpoints.", list_, columns=TABLE),
+    Command("update", "Change an endpoint, such as its traffic.", update, _update_arguments, TABLE),
+    Command("delete", "Delete an endpoint with its deployments.", delete, delete_arguments),
+    Command("invoke", "Send a request to an endpoint.", invoke, invoke_arguments),
+    Command("get-credentials", "Show an endpoint's keys.", get_credentials, name_arguments),
+    Command("regenerate-keys", "Replace one of an endpoint's keys.", regenerate_keys, regenerate_arguments),
 )

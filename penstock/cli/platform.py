@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from penstock.cli import shapes
-from penstock.cli.command import Columns, Command, Group
+from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
 from penstock.cli.machine import Machine
 from penstock.names import short_name
@@ -66,6 +65,8 @@ def down(context: Context, parsed: argparse.Namespace) -> None:
 
 def status(context: Context, parsed: argparse.Namespace) -> Any:
     """Show the platform, its endpoints and their deployments."""
+    from penstock.cli import shapes  # noqa: PLC0415 - protobuf takes 0.1 s, which `up` need not wait for
+
     if parsed.home is not None:
         context.settings = Settings(home=parsed.home.expanduser().absolute())
     client = context.client
@@ -119,12 +120,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-GROUP = Group(
-    "",
-    "",
-    (
-        Command("up", "Start a platform on this machine.", up, _up_arguments),
-        Command("down", "Stop the platform on this machine.", down, _home),
-        Command("status", "Show the platform's state.", status, _home, _TABLE),
-    ),
+COMMANDS = (
+    Command("up", "Start a platform on this machine.", up, _up_arguments),
+    Command("down", "Stop the platform on this machine.", down, _home),
+    Command("status", "Show the platform's state.", status, _home, _TABLE),
 )

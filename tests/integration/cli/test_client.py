@@ -253,7 +253,7 @@ class _Scorer(http.server.BaseHTTPRequestHandler):
 def scorer(platform: FakePlatform) -> Iterator[None]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Scorer) as server:
         platform.scoring_base = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield
         server.shutdown()
