@@ -48,8 +48,9 @@ async def main() -> None:
 
 
 async def _weight_changes(rig: Rig, route: EndpointRoute) -> tuple[list[float], list[float]]:
-    """Milliseconds until a request sees each change, and until apply returns. The change moves everything at once, so
-    that the first answer of the other deployment marks the moment.
+    """Milliseconds until a request sees each change, and until apply returns.
+
+    The change moves everything at once, so that the first answer of the other deployment marks the moment.
     """
     load = Load(rig.settings.listen_port, f"/endpoints/{route.name}/score", dict(BEARER), connections=1, seen=[])
     task = asyncio.create_task(load.run())
@@ -81,9 +82,8 @@ async def _rig_with(endpoints: int) -> AsyncIterator[tuple[Rig, EndpointRoute]]:
         started = time.perf_counter()
         await asyncio.gather(*(rig.router.apply(route) for route in routes))
         elapsed = time.perf_counter() - started
-        _say(
-            f"  {endpoints:>5} endpoints created, all at once, in {elapsed:.2f} s ({elapsed / endpoints * 1e3:.1f} ms each)"
-        )
+        each = elapsed / endpoints * 1000
+        _say(f"  {endpoints:>5} endpoints created at once in {elapsed:.2f} s ({each:.1f} ms each)")
         yield rig, rig.endpoint(blue, green, name=f"e{endpoints - 1}", blue=100)
 
 

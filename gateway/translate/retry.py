@@ -15,7 +15,7 @@ _BACK_OFF_MS = 1
 _HOST_ATTEMPTS = 50
 """Draws of the load balancer until a host other than the failed one is found; the last one drawn is used. A dead host
 has no requests, so a least-request draw of two avoids it only when it is in neither: of two hosts one draw in four.
-Measured with 5 draws: 18 % of the retries went to the dead host again. With 50 it is one in a million."""
+Measured with 5 draws: 187 of 947 retries went to the dead host again; with 50 none of 796."""
 
 
 def policy() -> route_components_pb2.RetryPolicy:
