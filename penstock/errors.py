@@ -225,7 +225,9 @@ class DeadlineError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """Nothing answers at the target."""
+    """Nothing answers at the target, or what answers cannot do so now."""
+
+    reasons = ("UNAVAILABLE",)
 
 
 class InternalError(ApiError):

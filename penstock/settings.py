@@ -57,7 +57,7 @@ class PlatformFile:
         try:
             content = json.loads(path.read_text())
             return cls(str(content["api"]), str(content["gateway"]), int(content["pid"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise PlatformError(f"{path} cannot be read: {error.strerror}") from None
@@ -96,7 +96,7 @@ def _admin_token(home: Path) -> str:
     path = home / "admin_token"
     try:
         return path.read_text().strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as error:
         raise PlatformError(

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from penstock.cli.output import Format, QueryError, query, render
+
+ROWS = [
+    {"name": "blue", "traffic": {"a": 90, "b": 10}, "ready": 2, "on": True, "none": None},
+    {"name": "a-longer-name", "traffic": {}, "ready": 10, "on": False, "none": "x\ty\nz"},
+]
+COLUMNS = (("Name", "name"), ("Traffic", "traffic"), ("Ready", "ready"))
+
+
+def test_json_keeps_what_is_not_ascii() -> None:
+    assert render({"a": "ü"}, Format.JSON) == '{\n  "a": "ü"\n}\n'
+
+
+def test_a_table_with_columns() -> None:
+    assert render(ROWS, Format.TABLE, COLUMNS).splitlines() == [
+        "Name           Traffic    Ready",
+        "-------------  ---------  -----",
+        "blue           a=90 b=10  2",
+        "a-longer-name             10",
+    ]
+
+
+def test_a_table_without_columns_shows_plain_fields() -> None:
+    assert render(ROWS[0], Format.TABLE).splitlines()[0].split() == ["Name", "Ready", "On", "None"]
+
+
+def test_a_table_of_a_query_result() -> None:
+    assert render(["a", "b"], Format.TABLE) == "a\nb\n"
+    assert render([], Format.TABLE) == ""
+    assert render(None, Format.TABLE) == ""
+
+
+def test_tsv_never_breaks_its_own_lines() -> None:
+    assert render(ROWS, Format.TSV) == "blue\ta=90 b=10\t2\tTrue\t\na-longer-name\t\t10\tFalse\tx y z\n"
+    assert render("x", Format.TSV) == "x\n"
+    assert render(None, Format.TSV) == ""
+
+
+def test_yaml_keeps_the_order() -> None:
+    assert render({"b": 1, "a": [1, {"c": None}]}, Format.YAML) == "b: 1\na:\n- 1\n- c: null\n"
+    assert render("x", Format.YAML) == "x\n"
+
+
+def test_queries() -> None:
+    assert query(ROWS, "[?ready > `5`].name") == ["a-longer-name"]
+    for wrong in ("[", "nothing(@)", "abs(@)"):
+        with pytest.raises(QueryError, match="--query cannot be understood"):
+            query(ROWS, wrong)
