@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Coroutine
@@ -46,10 +47,8 @@ class DesiredStateMachine(RuleBasedStateMachine):
 
     def refused(self, work: Coroutine[Any, Any, Any]) -> None:
         """Refusals are fine; anything else that is raised is a defect."""
-        try:
+        with contextlib.suppress(PenstockError):
             self.run(work)
-        except PenstockError:
-            pass
 
     @rule(name=NAMES)
     def create_endpoint(self, name: str) -> None:
@@ -62,9 +61,7 @@ class DesiredStateMachine(RuleBasedStateMachine):
     @rule(name=NAMES, traffic=st.dictionaries(SHORT, SHARES), mirror=st.dictionaries(SHORT, SHARES, max_size=1))
     def set_traffic(self, name: str, traffic: dict[str, int], mirror: dict[str, int]) -> None:
         self.refused(
-            self.platform.endpoints.update(
-                name, lambda s: replace(s, traffic=traffic, mirror_traffic=mirror), CALLER
-            )
+            self.platform.endpoints.update(name, lambda s: replace(s, traffic=traffic, mirror_traffic=mirror), CALLER)
         )
 
     @rule(name=NAMES, short=SHORT, count=st.integers(0, 3), text=st.sampled_from(["", "d"]))
