@@ -48,20 +48,24 @@ def sync_folder(folder: Path) -> None:
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     path = target / check_member(member.name)
-    if member.isdir():
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        return
-    if not member.isreg() or member.issparse():
-        raise _refusal(f"'{member.name}' is neither a plain file nor a folder")
+    try:
+        if member.isdir():
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        elif member.isreg() and not member.issparse():
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _write(archive, member, path)
+        else:
+            raise _refusal(f"'{member.name}' is neither a plain file nor a folder")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _refusal(f"it holds '{member.name}' twice, or once as a file and once as a folder") from error
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
     source = archive.extractfile(member)
     if source is None:
         raise _refusal(f"'{member.name}' has no content")
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(path, flags, 0o755 if member.mode & 0o100 else 0o644)
-    except FileExistsError as error:
-        raise _refusal(f"it holds '{member.name}' twice") from error
+    descriptor = os.open(path, flags, 0o755 if member.mode & 0o100 else 0o644)
     with source, os.fdopen(descriptor, "wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
         out.flush()

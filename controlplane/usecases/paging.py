@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -64,6 +65,7 @@ async def collect(
         if len(batch) < limit:
             return Page(tuple(found))
         cursor = cursor_of(batch[-1])
+        await asyncio.sleep(0)  # a long scan lets others have their turn
 
 
 def _size(query: Query) -> int:
