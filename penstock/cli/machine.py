@@ -42,6 +42,11 @@ class Machine:
         Raises:
             PlatformError: a platform runs on it, a port is taken, or the folder cannot be made.
         """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._log.parent.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise PlatformError(f"{self.home} cannot be used: {error.strerror}", hint="--home names another") from None
         found = self.running()
         if found is not None or self._daemon.status().state is DaemonState.RUNNING:
             pid = found.pid if found is not None else self._daemon.status().pid
@@ -49,11 +54,6 @@ class Machine:
                 f"a platform is already running on {self.home} (process {pid})",
                 hint="`penstock down` stops it; --home starts another one beside it",
             )
-        try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._log.parent.mkdir(exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise PlatformError(f"{self.home} cannot be used: {error.strerror}", hint="--home names another") from None
         if self._nothing_runs():
             _check_port(gateway_port, "--gateway-port")  # else it is our own gateway's, left by a killed control plane
         _check_port(api_port, "--api-port")
