@@ -59,7 +59,7 @@ def _environment(progress: PreparationProgress | None) -> Condition | None:
     if progress.done is not None:
         differences = progress.done.differences
         if differences:
-            told = "the environment differs from what was asked for: " + "; ".join(differences)
+            told = "runs with differences from what was asked for: " + "; ".join(differences)
             return Condition(kind, ConditionStatus.TRUE, "Differs", told)
         return Condition(kind, ConditionStatus.TRUE, "Ready")
     if progress.failed is not None:

@@ -50,7 +50,8 @@ class Preparer:
             raise disk_error(error, "preparing the deployment") from error
         if template.strict_environment:
             _refuse_differences(environment.differences)
-        return Preparation(key, tuple(each.text for each in environment.differences))
+        texts = tuple(each.text for each in environment.differences)
+        return Preparation(key, (*texts, *_about_the_machine(template)))
 
     def files_of(self, template: InstanceTemplate) -> tuple[Path | None, Path | None]:
         """Where the template's code and model were uploaded to.
@@ -126,6 +127,12 @@ def _check_script(script: str, code: Path | None) -> None:
     near = difflib.get_close_matches(script, have, n=1, cutoff=0.5)
     meant = f"; did you mean '{near[0]}'?" if near else f" (it has {', '.join(have[:5])})" if have else ""
     raise PreparationError("ScriptNotFound", f"the code folder '{code.name}' has no '{script}'{meant}")
+
+
+def _about_the_machine(template: InstanceTemplate) -> tuple[str, ...]:
+    if not template.instance_type:
+        return ()
+    return (f"instance_type {template.instance_type} sets no limits: instances are processes that share this machine",)
 
 
 def _refuse_differences(differences: tuple[Difference, ...]) -> None:
