@@ -94,7 +94,7 @@ class InvokeError(PenstockError):
     """The endpoint answered with another status than 200. ``status`` is 0 when it could not be reached."""
 
     def __init__(self, message: str, *, status: int = 0, body: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint, detail=body)
+        super().__init__(message, hint=hint)
         self.status = status
         self.body = body
 

@@ -85,7 +85,6 @@ def checked(response: ScoringResponse, endpoint: str) -> ScoringResponse:
 
 
 _HINTS = {
-    404: "does the endpoint have a deployment with traffic? `penstock online-endpoint show -n NAME`",
     424: "the deployment's log has the traceback: `penstock online-deployment get-logs`",
     503: "no instance is ready: `penstock online-deployment show` tells why",
 }

@@ -92,6 +92,11 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def silence_grpc() -> None:
+    """Keep gRPC's own log lines, such as those on a restart of the control plane, off a user's terminal."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def _admin_token(home: Path) -> str:
     path = home / "admin_token"
     try:

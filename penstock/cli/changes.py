@@ -93,10 +93,15 @@ def finish_new(
     return made
 
 
-def note_differences(context: Context, deployment: Deployment) -> None:
-    """Say what differs from what was asked for, such as another Python version."""
+def note_differences(context: Context, deployment: Deployment, before: Deployment | None = None) -> None:
+    """Say what differs from what was asked for, such as another Python version, if it did not differ before."""
+    known = {condition.message for condition in before.conditions} if before is not None else set()
     for condition in deployment.conditions:
-        if condition.status == common_pb2.CONDITION_STATUS_TRUE and condition.message:
+        if (
+            condition.status == common_pb2.CONDITION_STATUS_TRUE
+            and condition.message
+            and condition.message not in known
+        ):
             context.console.note(condition.message)
             if condition.detail:
                 context.console.done(condition.detail)

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from penstock.cli.console import Console
-from penstock.settings import Settings
+from penstock.errors import PlatformError
+from penstock.settings import PlatformFile, Settings
 
 if TYPE_CHECKING:
     from penstock.client import Client
@@ -22,7 +23,14 @@ class Context:
 
     @cached_property
     def client(self) -> Client:
-        """The control plane."""
+        """The control plane.
+
+        Raises:
+            PlatformError: none runs on this home, and no other was named.
+        """
+        if not self.settings.target and PlatformFile.read(self.settings.home) is None:
+            hint = "`penstock up --detach` starts one; PENSTOCK_HOME and PENSTOCK_TARGET name another"
+            raise PlatformError(f"no platform is running on {self.settings.home}", hint=hint)
         # gRPC takes 0.2 s to import, which `penstock --help` need not wait for.
         from penstock.client import Client  # noqa: PLC0415
 

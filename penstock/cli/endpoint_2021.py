@@ -75,10 +75,11 @@ def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
         overrides = [*arguments.sets(parsed)]
         if parsed.instance_count is not None:
             overrides.append(f"instance_count={parsed.instance_count}")
-        message, fields = online_deployment.changed(context, parsed.name, parsed.deployment, overrides)
+        before = context.client.deployments.get(parsed.name, parsed.deployment)
+        message, fields = online_deployment.changed(context, before, overrides)
         if not fields:
             raise UsageError("there is nothing to change: give --instance-count, --deployment-file or --set")
-        _update_deployment(context, parsed.name, parsed.deployment, message, sorted(fields))
+        _update_deployment(context, before, message, sorted(fields))
     if parsed.traffic is not None:
         operation = context.client.endpoints.set_traffic(parsed.name, parsed.traffic)
         changes.finish(context, f"setting the traffic of '{parsed.name}'", operation)
@@ -115,20 +116,27 @@ def _declare(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     revision = revise(endpoint, now, goal, published)
     if revision.kind is None:
         context.console.note(f"'{wanted.name}' already is what the file says")
-    _carry_out(context, wanted.name, goal, published, revision)
+    _carry_out(context, now=endpoint, deployments=now, goal=goal, published=published, revision=revision)
     return _shown(context, wanted.name)
 
 
 def _carry_out(
-    context: Context, endpoint: str, goal: Endpoint, published: dict[str, Deployment], revision: Revision
+    context: Context,
+    *,
+    now: Endpoint,
+    deployments: dict[str, Deployment],
+    goal: Endpoint,
+    published: dict[str, Deployment],
+    revision: Revision,
 ) -> None:
+    endpoint = short_name(now.name)
     for name in revision.add:
         operation = context.client.deployments.create(endpoint, name, published[name])
         changes.finish_new(context, endpoint, name, operation)
     for name in revision.remove:
         changes.finish(context, f"deleting deployment '{name}'", context.client.deployments.delete(endpoint, name))
     for name in revision.change:
-        _update_deployment(context, endpoint, name, published[name], [])
+        _update_deployment(context, deployments[name], published[name], [])
     fields = ["traffic"] if revision.kind is Kind.TRAFFIC else list(revision.endpoint_fields)
     if fields:
         updating = context.client.endpoints.update(endpoint, goal, fields)
@@ -143,16 +151,17 @@ def _update_from_file(context: Context, parsed: argparse.Namespace) -> None:
     changes.note_all(context, loaded.notes)
     name = loaded.value.name
     try:
-        context.client.deployments.get(parsed.name, name)
+        before = context.client.deployments.get(parsed.name, name)
     except NotFoundError:
         changes.create_deployment(context, parsed.name, loaded.value)
     else:
-        _update_deployment(context, parsed.name, name, changes.publish(context, loaded.value), [])
+        _update_deployment(context, before, changes.publish(context, loaded.value), [])
 
 
-def _update_deployment(context: Context, endpoint: str, name: str, message: Deployment, fields: list[str]) -> None:
+def _update_deployment(context: Context, before: Deployment, message: Deployment, fields: list[str]) -> None:
+    _, endpoint, _, name = before.name.split("/")
     operation = context.client.deployments.update(endpoint, name, message, fields)
-    changes.note_differences(context, changes.finish(context, f"updating deployment '{name}'", operation))
+    changes.note_differences(context, changes.finish(context, f"updating deployment '{name}'", operation), before)
 
 
 def _resolved(context: Context, message: Deployment) -> Deployment:

@@ -17,7 +17,7 @@ from penstock.cli.console import Console
 from penstock.cli.context import Context
 from penstock.cli.output import query, render
 from penstock.errors import PenstockError, UsageError
-from penstock.settings import Settings
+from penstock.settings import Settings, silence_grpc
 
 GROUPS = {
     "online-endpoint": ("online_endpoint", "Manage online endpoints."),
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: Command, parsed: argparse.Namespace, console: Console) -> int:
     context = None
     try:
+        silence_grpc()
         context = Context(console, Settings.read())
         if parsed.azure:
             console.note("--resource-group, --workspace-name and --subscription mean nothing here")
@@ -60,6 +61,13 @@ def _run(command: Command, parsed: argparse.Namespace, console: Console) -> int:
     except KeyboardInterrupt:
         console.failed("interrupted")
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a defect of ours, told like any other failure
+        if parsed.debug:
+            traceback.print_exc()
+        console.failed(f"this is a defect of penstock: {type(error).__name__}: {error} (--debug shows where)")
+        return FAILED
     finally:
         if context is not None:
             context.close()

@@ -13,7 +13,6 @@ from penstock.cli import arguments, changes, shapes
 from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
 from penstock.errors import ManifestError, Position, Problem, UsageError
-from penstock.names import deployment_name
 from penstock.v1.deployment_pb2 import Deployment
 
 _LOG_LINES = 5000
@@ -77,18 +76,19 @@ def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     if parsed.file is not None:
         deployment = _load(context, parsed)
         endpoint, name = deployment.endpoint_name, deployment.name
-        context.client.deployments.get(endpoint, name)
+        before = context.client.deployments.get(endpoint, name)
         message, fields = changes.publish(context, deployment), set[str]()
     elif parsed.name and parsed.endpoint_name:
         endpoint, name = parsed.endpoint_name, parsed.name
-        message, fields = changed(context, endpoint, name, _overrides(parsed))
+        before = context.client.deployments.get(endpoint, name)
+        message, fields = changed(context, before, _overrides(parsed))
         if not fields:
             raise UsageError("there is nothing to change: give --file, --instance-count or --set")
     else:
         raise UsageError("give the deployment's file with --file, or its --name and --endpoint-name")
     operation = context.client.deployments.update(endpoint, name, message, sorted(fields))
     if not parsed.no_wait:
-        changes.note_differences(context, changes.finish(context, f"updating deployment '{name}'", operation))
+        changes.note_differences(context, changes.finish(context, f"updating deployment '{name}'", operation), before)
     return shapes.deployment(context.client.deployments.get(endpoint, name))
 
 
@@ -124,9 +124,9 @@ def print_logs(context: Context, endpoint: str, name: str, parsed: argparse.Name
         sys.stdout.flush()
 
 
-def changed(context: Context, endpoint: str, name: str, overrides: list[str]) -> tuple[Deployment, set[str]]:
+def changed(context: Context, now: Deployment, overrides: list[str]) -> tuple[Deployment, set[str]]:
     """What overrides make of a deployment as it is, and the fields that differ."""
-    now = context.client.deployments.get(endpoint, name)
+    _, endpoint, _, name = now.name.split("/")
     if not overrides:
         return now, set()
     for override in overrides:
@@ -145,7 +145,7 @@ def changed(context: Context, endpoint: str, name: str, overrides: list[str]) ->
         for field in Deployment.DESCRIPTOR.fields
         if field.name in _PLAIN and getattr(wanted, field.name) != getattr(base, field.name)
     }
-    wanted.name, wanted.etag = deployment_name(endpoint, name), now.etag
+    wanted.name, wanted.etag = now.name, now.etag
     return wanted, fields
 
 

@@ -415,7 +415,9 @@ class _Environments(_Servicer, environment_service_pb2_grpc.EnvironmentServiceSe
 class _Assets(_Servicer, asset_service_pb2_grpc.AssetServiceServicer):
     def UploadAsset(self, requests: Any, context: Any) -> Any:
         header = next(requests).header
-        name = f"assets/sha256:{header.sha256}"
+        # As on the real one, the name counts: the same bytes under two names are two assets.
+        address = hashlib.sha256(f"{header.kind} {header.basename} {header.sha256}".encode()).hexdigest()
+        name = f"assets/sha256:{address}"
         if name in self.platform.assets:
             return self.platform.assets[name][0]
         content = b"".join(piece.chunk for piece in requests)

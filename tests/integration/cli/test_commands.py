@@ -361,3 +361,29 @@ class TestThe2021Form:
         assert cli("endpoint", "list-keys", "-n", "diabetes").json()["primaryKey"]
         assert [e["name"] for e in cli("endpoint", "list").json()] == ["diabetes"]
         assert cli("endpoint", "delete", "-n", "diabetes", "--yes").code == 0
+
+
+def test_no_platform_is_said_at_once(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PENSTOCK_TARGET")
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
+    ran = cli("status")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, f"error: no platform is running on {tmp_path}")
+
+
+def test_a_defect_of_ours_is_one_sentence_too(cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("penstock.blocking.endpoints.Endpoints.list", broken)
+    ran = cli("online-endpoint", "list")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: this is a defect of penstock: ZeroDivisionError: oops (--debug shows where)\n"
+    assert "Traceback" in cli("online-endpoint", "list", "--debug").err
+
+
+def test_a_difference_that_was_known_is_not_noted_again(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    known = common_pb2.Condition(
+        type="EnvironmentReady", status=common_pb2.CONDITION_STATUS_TRUE, reason="Differs", message="python 3.8 -> 3.10"
+    )
+    platform.deployments["endpoints/diabetes/deployments/blue"].conditions.append(known)
+    assert cli("online-deployment", "update", "-e", "diabetes", "-n", "blue", "-i", 2).err == ""
