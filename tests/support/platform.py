@@ -48,6 +48,10 @@ class CountingRandomness:
     def __init__(self) -> None:
         self._count = itertools.count(1)
 
+    def skip(self, numbers: int) -> None:
+        """Begin elsewhere, so that two runs on one database do not meet."""
+        self._count = itertools.count(1 + numbers)
+
     def uid(self) -> str:
         return f"{next(self._count):032x}"
 

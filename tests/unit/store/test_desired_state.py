@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from controlplane.domain.changes import Change, ChangeKind
@@ -14,6 +15,7 @@ from controlplane.domain.operations import OperationRecord
 from controlplane.domain.records import DeploymentRecord, EndpointRecord, Report
 from controlplane.domain.specs import DeploymentSpec, EndpointSpec
 from controlplane.domain.status import Condition, ConditionStatus, ConditionType, ProvisioningState
+from controlplane.usecases.paging import Query
 from tests.support.platform import CALLER, CODE, Platform
 
 SERVED = DeploymentSpec(code_asset=CODE.sha256, scoring_script="score.py")
@@ -61,6 +63,21 @@ async def test_a_tree_holds_everything_of_one_endpoint_and_of_it_alone(
     assert [t.endpoint.name for t in await platform.desired.endpoints()] == ["garden", "house"]
     assert (await platform.desired.endpoints())[1] == tree
     assert await platform.desired.endpoint("nobody") is None
+
+
+@pytest.mark.parametrize("endpoints", [1, 12])
+async def test_however_many_there_are_each_table_is_asked_once(platform: Platform, endpoints: int) -> None:
+    for number in range(endpoints):
+        await platform.endpoints.create(f"end{number}", EndpointSpec(), CALLER)
+        for name in ("blue", "green"):
+            await platform.deployments.create(f"end{number}", name, SERVED, CALLER)
+    asked: list[str] = []
+    engine = platform.store._database._engine
+    event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+    await platform.desired.endpoints()
+    await platform.desired.endpoint("end0")
+    await platform.endpoints.list(Query())
+    assert [sql.partition(" ")[0] for sql in asked] == ["BEGIN", *["SELECT"] * 3] * 2 + ["BEGIN", *["SELECT"] * 2]
 
 
 async def test_a_stale_report_changes_nothing(platform: Platform, blue: DeploymentRecord) -> None:
