@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,13 @@ class Platform:
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
+
+    def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait for something that has to become true."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"not within {seconds:g} s\n{self.log()}"
+            time.sleep(0.05)
 
     def log(self) -> str:
         """The end of what the control plane said."""
