@@ -176,6 +176,11 @@ class Platform:
         path = self.home.parent / "up.log"
         return path.read_text(errors="replace")[-6000:] if path.exists() else ""
 
+    def refused(self) -> str:
+        """What the gateway's access log says of the first requests it answered with anything but 200."""
+        lines = (self.home / "logs" / "gateway-access.log").read_text().splitlines()
+        return "\n".join([line for line in lines if json.loads(line)["code"] != 200][:10])
+
     def env(self) -> dict[str, str]:
         """The environment of every command."""
         return {**os.environ, "PENSTOCK_HOME": str(self.home), "NO_COLOR": "1", **self.environment}
