@@ -43,10 +43,12 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """An instance as recorded and as seen; ``seen`` is None before it is launched."""
+    """An instance as recorded and as seen; ``seen`` is None before it is launched, and once it has been ended."""
 
     record: InstanceRecord
     seen: InstanceObservation | None = None
+    ending: bool = False
+    """It is being ended already, and its record goes next: maybe it is not seen any more."""
 
     @property
     def id(self) -> str:
@@ -116,13 +118,13 @@ def plan_deployment(
         now: the present moment.
     """
     count = 0 if wanted.deleting else wanted.count
-    alive = [v for v in views if not v.failed and not v.record.draining]
+    alive = [v for v in views if not v.failed and not v.ending and not v.record.draining]
     current = [v for v in alive if v.record.template_hash == wanted.template_hash]
     old = [v for v in alive if v.record.template_hash != wanted.template_hash]
     serving = [v for v in current if v.ready and routed is not None and v.id in routed]
 
     drain = _to_drain(wanted, count, current, old, serving)
-    stop = [v.id for v in views if v.failed or (v.record.draining and _let_go(v, routed))]
+    stop = [v.id for v in views if v.failed or v.ending or (v.record.draining and _let_go(v, routed))]
     backing_off = attempts.not_before is not None and now < attempts.not_before
     launch = [v.id for v in alive if v.seen is None and (v in old or wanted.prepared)]
     new = _to_start(count, current, old) if wanted.prepared and not backing_off else 0

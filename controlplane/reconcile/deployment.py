@@ -85,21 +85,26 @@ class DeploymentReconciler:
 
     async def handle(self, key: DeploymentKey) -> None:
         """Bring one deployment a step nearer to what is wanted, and report."""
+        # Noted before the store is read: of one that is forgotten meanwhile the record may still be in what is read,
+        # and it would be taken for one that was never launched.
+        ending = self._stopping.under_way()
         tree = await self._state.endpoint(key[0])
         deployment = next((d for d in tree.deployments if d.name == key[1]), None) if tree else None
         if tree is None or deployment is None:
             return
-        step = await self._gather(key, tree, deployment)
+        step = await self._gather(key, tree, deployment, ending)
         await self._carry_out(step)
         if deployment.deleting and step.plan.settled and not step.views:
             await self._remove(deployment)
         else:
             await self._report(step)
 
-    async def _gather(self, key: DeploymentKey, tree: EndpointTree, deployment: DeploymentRecord) -> _Step:
+    async def _gather(
+        self, key: DeploymentKey, tree: EndpointTree, deployment: DeploymentRecord, ending: frozenset[str]
+    ) -> _Step:
         seen = await self._backend.observe()
         views = tuple(
-            InstanceView(record, seen.get(record.id))
+            InstanceView(record, seen.get(record.id), ending=record.id in ending)
             for record in tree.instances
             if record.deployment_uid == deployment.uid
         )

@@ -27,6 +27,10 @@ class StoppingInstances:
         if instance not in self._tasks:
             self._tasks[instance] = asyncio.create_task(self._stop(instance, then), name=f"stop:{instance}")
 
+    def under_way(self) -> frozenset[str]:
+        """The instances that are being ended, or whose records are being forgotten."""
+        return frozenset(self._tasks)
+
     async def close(self) -> None:
         """Cancel what is under way; whoever plans next stops it again."""
         tasks = list(self._tasks.values())

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,10 +164,22 @@ class Platform:
         finally:
             connection.close()
 
+    def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait for something that has to become true."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"not within {seconds:g} s\n{self.log()}"
+            time.sleep(0.05)
+
     def log(self) -> str:
         """The end of what the control plane said."""
         path = self.home.parent / "up.log"
         return path.read_text(errors="replace")[-6000:] if path.exists() else ""
+
+    def refused(self) -> str:
+        """What the gateway's access log says of the first requests it answered with anything but 200."""
+        lines = (self.home / "logs" / "gateway-access.log").read_text().splitlines()
+        return "\n".join([line for line in lines if json.loads(line)["code"] != 200][:10])
 
     def env(self) -> dict[str, str]:
         """The environment of every command."""

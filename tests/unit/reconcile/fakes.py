@@ -42,6 +42,8 @@ class MemoryState:
         self.trees: dict[str, EndpointTree] = {}
         self.progress: list[tuple[str, str]] = []
         self.reports: list[tuple[str, Report]] = []
+        self.latency = 0.0
+        """Seconds that forgetting instances takes."""
 
     def create_endpoint(self, name: str = "house", traffic: Mapping[str, int] | None = None) -> None:
         record = EndpointRecord(
@@ -153,6 +155,7 @@ class MemoryState:
             self.trees[name] = replace(tree, instances=marked)
 
     async def forget_instances(self, ids: Sequence[str]) -> None:
+        await asyncio.sleep(self.latency)
         for name, tree in self.trees.items():
             self.trees[name] = replace(tree, instances=tuple(i for i in tree.instances if i.id not in ids))
 

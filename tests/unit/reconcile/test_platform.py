@@ -143,6 +143,17 @@ async def test_an_instance_that_is_killed_is_replaced_at_once(platform: Platform
     assert victim not in platform.backend.seen
 
 
+async def test_an_instance_that_ended_is_not_launched_again_while_it_is_being_forgotten(platform: Platform) -> None:
+    platform.state.latency = 0.5
+    await create_blue(platform, count=2)
+    victim = next(iter(platform.backend.seen))
+    platform.backend.kill(victim)
+    await asyncio.sleep(3)
+    assert platform.backend.started.count(victim) == 1
+    assert len(platform.backend.started) == 3
+    assert set(platform.backend.seen) == {i.id for i in platform.state.trees["house"].instances}
+
+
 async def test_an_instance_is_stopped_only_after_the_gateway_let_it_go(platform: Platform) -> None:
     await create_blue(platform, count=2)
     platform.router.refusal = Refusal.TIMEOUT
