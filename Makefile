@@ -7,6 +7,8 @@ UV_VERSION := 0.13.8
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# Two at a time; the tests of one file share its fixtures (a whole platform, for some) and stay together.
+SPREAD := -n 2 --dist loadfile
 
 .PHONY: help
 help: ## List the tasks
@@ -40,7 +42,7 @@ down: setup ## Stop the platform that `make up` started
 
 .PHONY: test
 test: setup ## Run the tests (under 15 minutes on 2 cores)
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" $(SPREAD)
 
 .PHONY: test-slow
 test-slow: setup ## Run the long tests: soak, crash storms
