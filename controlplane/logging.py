@@ -47,5 +47,5 @@ def configure_logging(level: LogLevel, form: LogFormat, stream: TextIO = sys.std
     root.handlers[:] = [handler]
     root.setLevel(number)
     # Quiet what speaks of its own workings at INFO.
-    for chatty in ("alembic", "aiosqlite", "sqlalchemy", "grpc"):
+    for chatty in ("alembic", "sqlalchemy", "grpc"):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
