@@ -45,7 +45,7 @@ async def _run(settings: Settings) -> int:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     plane = ControlPlane(settings, process_environment())
     starting = asyncio.create_task(plane.start())
