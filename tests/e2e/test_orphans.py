@@ -144,7 +144,7 @@ def test_ctrl_c_while_starting_leaves_nothing(fresh_platform: Platform) -> None:
     process = subprocess.Popen(
         platform.up_command(), env=platform.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    platform.until(lambda: (platform.home / "lock").exists())
+    platform.until((platform.home / "lock").exists)
     process.send_signal(signal.SIGINT)
     process.wait(30)
     platform.until(lambda: platform.processes() == [])
