@@ -20,6 +20,10 @@ from typing import Any
 
 import psutil
 
+from penstock import Client
+from penstock.retry import Retry
+from penstock.settings import Settings
+
 PENSTOCK = Path(sys.executable).with_name("penstock")
 READY_SECONDS = 30.0
 
@@ -127,6 +131,10 @@ class Platform:
     def json(self, *arguments: str | Path) -> Any:
         """Run `penstock ... -o json` and read its answer."""
         return json.loads(self.cli(*arguments, "-o", "json").stdout)
+
+    def client(self) -> Client:
+        """A client of this platform: for what a test looks at often, since a command takes a second."""
+        return Client(settings=Settings(home=self.home), retry=Retry(attempts=0))
 
     def key(self, endpoint: str) -> str:
         """The endpoint's primary key."""

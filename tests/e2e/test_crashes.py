@@ -17,8 +17,6 @@ import pytest
 
 from penstock import Client, manifest
 from penstock.errors import PenstockError
-from penstock.retry import Retry
-from penstock.settings import Settings
 from penstock.v1.common_pb2 import PROVISIONING_STATE_DELETING, PROVISIONING_STATE_SUCCEEDED
 from penstock.v1.deployment_pb2 import Deployment
 from tests.e2e.conftest import Show
@@ -57,7 +55,7 @@ class Crashes:
 
         def ask() -> None:
             try:
-                with self._client() as client:
+                with self.platform.client() as client:
                     change(client)
                 accepted.set()
             except PenstockError as error:
@@ -70,7 +68,7 @@ class Crashes:
         asking.join()
         self.platform.start()
         # What was accepted must come about; what got no answer may have been accepted or not.
-        with self._client() as client:
+        with self.platform.client() as client:
             found = self._versions(client)
             assert found == after if accepted.is_set() else found in (before, after), self.trace[-3:]
             self.wanted = found
@@ -89,9 +87,6 @@ class Crashes:
             return name, "delete", lambda client: client.deployments.delete(ENDPOINT, name)
         fields = ["environment_variables"]
         return name, "update", lambda client: client.deployments.update(ENDPOINT, name, message, fields)
-
-    def _client(self) -> Client:
-        return Client(settings=Settings(home=self.platform.home), retry=Retry(attempts=0))
 
     def _versions(self, client: Client) -> dict[str, int]:
         """By deployment, without those that are on their way out."""
@@ -150,7 +145,7 @@ def test_a_kill_at_any_moment_of_a_change_ends_in_what_was_accepted(
     loaded = manifest.load_deployment(
         deployment_yaml(tmp_path, ENDPOINT, "blue", score=score, variables={"VERSION": "0"})
     ).value
-    with Client(settings=Settings(home=platform.home)) as client:
+    with platform.client() as client:
         message = client.publisher.deployment(loaded)
         client.deployments.update(ENDPOINT, "blue", message, []).wait()
     crashes = Crashes(platform, message, random.Random(seed), {"blue": 0})

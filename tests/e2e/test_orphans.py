@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from penstock.v1.common_pb2 import PROVISIONING_STATE_SUCCEEDED
 from tests.e2e.files import serve
 from tests.e2e.platform import Platform, new_platform, remove
 
@@ -41,14 +42,16 @@ def whole(platform: Platform) -> None:
     """Wait until both instances answer."""
 
     def answers() -> bool:
-        shown = platform.json("online-deployment", "show", "-n", "blue", "-e", "house")
-        return bool(shown["ready_instances"] == 2 and shown["provisioning_state"] == "Succeeded")
+        blue = client.deployments.get("house", "blue")
+        return blue.ready_instances == 2 and blue.provisioning_state == PROVISIONING_STATE_SUCCEEDED
 
-    platform.until(answers, 60)
+    with platform.client() as client:
+        platform.until(answers, 60)
 
 
 def instances(platform: Platform) -> set[int]:
-    return {instance["pid"] for instance in platform.json("status")["instances"]}
+    with platform.client() as client:
+        return {instance.pid for instance in client.deployments.instances()}
 
 
 def envoy(platform: Platform) -> int:

@@ -7,8 +7,6 @@ import os
 import signal
 from pathlib import Path
 
-from penstock import Client
-from penstock.settings import Settings
 from tests.e2e.conftest import Show
 from tests.e2e.files import deployment_yaml, serve
 from tests.e2e.load import Load, aim, send
@@ -50,7 +48,7 @@ def test_no_request_fails_while_everything_changes(fresh_platform: Platform, tmp
     platform = fresh_platform
     platform.start()
     key = serve(platform, tmp_path, "busy", "blue", "green", instances=2)
-    with Load(aim(platform.gateway_port, "busy", key), rate=LOAD_RATE) as load, connected(platform) as client:
+    with Load(aim(platform.gateway_port, "busy", key), rate=LOAD_RATE) as load, platform.client() as client:
         for step in range(WEIGHT_CHANGES):
             percent = 10 + step * 37 % 81
             client.endpoints.set_traffic("busy", {"blue": percent, "green": 100 - percent}).wait()
@@ -83,8 +81,3 @@ def test_no_request_fails_while_everything_changes(fresh_platform: Platform, tmp
     assert tally.sent >= LOAD_REQUESTS
     assert tally.unnamed == 0
     assert tally.by_deployment["red"] > 0
-
-
-def connected(platform: Platform) -> Client:
-    """A client of this platform."""
-    return Client(settings=Settings(home=platform.home))
