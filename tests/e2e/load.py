@@ -98,9 +98,10 @@ class Load:
         self._thread.join(2 * ANSWER_SECONDS)
         assert not self._thread.is_alive(), "the load does not end"
 
-    def until(self, count: int) -> None:
-        """Wait until so many requests were sent."""
-        while self.tally.sent < count:
+    def more(self, count: int) -> None:
+        """Wait until so many requests more were sent."""
+        goal = self.tally.sent + count
+        while self.tally.sent < goal:
             assert self._thread.is_alive(), "the load ended by itself"
             time.sleep(0.02)
 

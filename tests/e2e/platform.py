@@ -20,6 +20,10 @@ from typing import Any
 
 import psutil
 
+from penstock import Client
+from penstock.retry import Retry
+from penstock.settings import Settings
+
 PENSTOCK = Path(sys.executable).with_name("penstock")
 READY_SECONDS = 30.0
 
@@ -50,26 +54,17 @@ class Platform:
         """Run the control plane in the foreground of a process of ours, and wait until it is ready."""
         # Kept across restarts, so that a failing test shows all of it.
         with (self.home.parent / "up.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    PENSTOCK,
-                    "up",
-                    "--home",
-                    str(self.home),
-                    "--gateway-port",
-                    str(self.gateway_port),
-                    "--api-port",
-                    str(self.api_port),
-                ],
-                stdout=log,
-                stderr=log,
-                env=self.env(),
-            )
+            self.process = subprocess.Popen(self.up_command(), stdout=log, stderr=log, env=self.env())
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready():
             assert self.process.poll() is None, f"`penstock up` ended: {self.log()}"
             assert time.monotonic() < deadline, f"`penstock up` is not ready: {self.log()}"
             time.sleep(0.05)
+
+    def up_command(self) -> list[str | Path]:
+        """`penstock up` in the foreground."""
+        ports = ["--gateway-port", str(self.gateway_port), "--api-port", str(self.api_port)]
+        return [PENSTOCK, "up", "--home", self.home, *ports]
 
     def ready(self) -> bool:
         """Whether `platform.json` names the process that runs now."""
@@ -137,6 +132,10 @@ class Platform:
         """Run `penstock ... -o json` and read its answer."""
         return json.loads(self.cli(*arguments, "-o", "json").stdout)
 
+    def client(self) -> Client:
+        """A client of this platform: for what a test looks at often, since a command takes a second."""
+        return Client(settings=Settings(home=self.home), retry=Retry(attempts=0))
+
     def key(self, endpoint: str) -> str:
         """The endpoint's primary key."""
         return str(self.json("online-endpoint", "get-credentials", "-n", endpoint)["primaryKey"])
@@ -163,6 +162,13 @@ class Platform:
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
+
+    def score_or_none(self, endpoint: str, key: str) -> int | None:
+        """The status of one scoring request, None when there is no answer."""
+        try:
+            return self.score(endpoint, {}, key=key).status
+        except (OSError, http.client.HTTPException):
+            return None
 
     def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait for something that has to become true."""

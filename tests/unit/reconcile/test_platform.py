@@ -225,3 +225,21 @@ async def test_new_keys_reach_the_instances_before_the_gateway(platform: Platfor
     await create_blue(platform)
     assert platform.backend.policies[0].keys == (("primary", "bb"),)
     assert platform.router.routes["house"].auth.key_digests == (("primary", "aa"),)
+
+
+async def test_the_last_instance_that_failed_stays_until_another_takes_its_place(platform: Platform) -> None:
+    """Its log is what whoever asks for the cause will read."""
+    platform.backend.broken.add("bad.py")
+    platform.state.create_endpoint()
+    platform.state.create_deployment("blue", script="bad.py")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(60)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.FAILED
+    (kept,) = platform.backend.seen.values()
+    assert kept.state is InstanceState.FAILED
+
+    platform.state.delete_deployment("blue")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(5)
+    assert platform.backend.seen == {}
+    assert platform.state.trees["house"].deployments == ()
