@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from granian.http import HTTP1Settings, HTTP2Settings
 
+from penstock_scorer.http.cutting import cut
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,7 +35,7 @@ _MAX_CONNECTIONS = 16384
 class Request:
     """One request on granian's hands (:class:`penstock_scorer.http.front.Incoming`)."""
 
-    __slots__ = ("_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
+    __slots__ = ("_leaving", "_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
 
     def __init__(self, scope: Any, protocol: Any) -> None:
         self._scope = scope
@@ -68,6 +70,22 @@ class Request:
             return True
 
         return send
+
+    def abort(self) -> bool:
+        """Cut the connection; False over a Unix socket, whose clients have no address to find it by."""
+        return cut(self._scope.client)
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone``, on granian's Python thread, when the connection ends.
+
+        Over HTTP/2 that is when the whole connection ends, not the one stream.
+        """
+        self._leaving = leaving = self._protocol.client_disconnect()
+        leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`: the next request on the connection may have a watch of its own."""
+        self._leaving.cancel()
 
 
 class Listener:

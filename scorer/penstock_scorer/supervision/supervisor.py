@@ -77,7 +77,7 @@ class Supervisor:
             if settings.model_dir:
                 os.environ["AZUREML_MODEL_DIR"] = settings.model_dir
             if settings.preload:
-                self._script = worker_process.prepare(settings)
+                self._script, _ = worker_process.prepare(settings)
             for index in range(settings.worker_count):
                 self._fork(index)
             return self._loop()
