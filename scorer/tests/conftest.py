@@ -70,9 +70,8 @@ class FakeRequest:
 
         return send
 
-    def abort(self) -> bool:
+    def abort(self, send: Callable[[bytes], bool]) -> None:
         self.aborted = True
-        return True
 
     def watch(self, gone: Callable[[], None]) -> None:
         self.gone = gone

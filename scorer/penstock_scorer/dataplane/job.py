@@ -22,8 +22,11 @@ class Exchange(Protocol):
         The answer ends when the result is dropped.
         """
 
-    def abort(self) -> bool:
-        """Cut a started answer off, so that the client sees it is not whole; False where this cannot be done."""
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Cut off the answer that ``send`` belongs to, so that the client sees it is not whole.
+
+        What was sent before is given a moment to arrive. Where the transport cannot do it, the answer just ends.
+        """
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call ``gone``, from any thread, when the client leaves before it has its answer."""

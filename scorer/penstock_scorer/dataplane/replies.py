@@ -164,12 +164,12 @@ class Replies:
                     seat.lane.failed(ErrorKind.DISCONNECTED)
                     return
         except TimeoutError:
-            job.exchange.abort()
+            job.exchange.abort(send)
             raise
         except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
             _log.error("run() failed while streaming, request %s\n%s", request_id(job), user_traceback(error))
             seat.lane.failed(ErrorKind.SCRIPT)
-            job.exchange.abort()
+            job.exchange.abort(send)
 
 
 def request_id(job: Job) -> str:

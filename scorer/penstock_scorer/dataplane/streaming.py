@@ -2,7 +2,7 @@
 
 The first piece is waited for before anything is sent, so a script that fails at once still gets a proper error.
 A failure later ends the stream abnormally: with an ``error`` event or line where the format has one, and with the
-connection cut where it has none. A client that leaves ends the script's generator (``close``, so that its
+connection cut. A client that leaves ends the script's generator (``close``, so that its
 ``finally`` runs) at the next piece.
 """
 
@@ -73,8 +73,7 @@ class Outlet:
         last = self._format.failure("The answer took too long." if late else answers.SCRIPT_FAILED)
         if last:
             self._send(last)
-        else:
-            job.exchange.abort()
+        job.exchange.abort(self._send)
 
     def close(self) -> None:
         """The stream is over, however it went."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
+_FLUSH_S = 0.05
+"""From the last piece of a stream that failed to cutting its connection."""
 
 
 class Request:
@@ -71,9 +74,17 @@ class Request:
 
         return send
 
-    def abort(self) -> bool:
-        """Cut the connection; False over a Unix socket, whose clients have no address to find it by."""
-        return cut(self._scope.client)
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Cut the connection; over a Unix socket, whose clients have no address to find it by, end the answer.
+
+        So it is over HTTP/2, where others share the connection.
+        """
+        if self._scope.http_version.startswith("1"):
+            # granian writes on threads of its own and does not say when; while `send` is held it does not end the
+            # answer properly.
+            timer = threading.Timer(_FLUSH_S, lambda _held: cut(self._scope.client), (send,))
+            timer.daemon = True
+            timer.start()
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call ``gone``, on granian's Python thread, when the connection ends.
