@@ -57,12 +57,9 @@ class AsyncExecutor(Executor):
 
     def work(self, index: int = 0) -> None:  # noqa: ARG002 - one thread is all the slots
         """Be the loop until :meth:`stop`."""
+        self._ending = False
         self._loop.call_soon(self._take)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
+        self._loop.run_forever()
 
     def stop(self) -> None:
         """End the loop once what runs has ended; what waits is not started."""
