@@ -51,7 +51,9 @@ class Line:
 ARRIVALS = st.lists(st.floats(0, 0.05), max_size=60)
 
 
-@given(ARRIVALS, st.integers(1, 8), st.sampled_from([0.0, 0.001, 0.01]), st.floats(0, 0.01), st.sets(st.integers(0, 59)))
+@given(
+    ARRIVALS, st.integers(1, 8), st.sampled_from([0.0, 0.001, 0.01]), st.floats(0, 0.01), st.sets(st.integers(0, 59))
+)
 def test_nothing_is_lost_doubled_reordered_or_held_too_long(arrivals, size, delay, run, cancelled) -> None:
     """Whoever is cancelled while waiting; no batch is too large; no call is held back longer than the delay."""
     times = sorted(arrivals)

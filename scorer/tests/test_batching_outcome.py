@@ -145,7 +145,7 @@ def test_a_request_alone_is_passed_through() -> None:
 
 @pytest.mark.parametrize("output", [np.zeros(3), np.float64(1), np.zeros((5, 2))])
 def test_outputs_whose_rows_cannot_be_told_apart_fail_every_request(output: Any) -> None:
-    with pytest.raises(WrongLengthError, match="axis 0|4 rows"):
+    with pytest.raises(WrongLengthError, match=r"axis 0|4 rows"):
         joined(lambda _: {"y": output})([{"x": np.zeros(2)}, {"x": np.zeros(2)}])
     with pytest.raises(WrongLengthError, match="not a dict"):
         joined(lambda _: [1])([{"x": np.zeros(2)}, {"x": np.zeros(2)}])

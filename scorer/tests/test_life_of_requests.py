@@ -191,7 +191,9 @@ def test_a_stream_that_fails_over_tcp_is_cut(serve: Any) -> None:
 
 
 @pytest.mark.parametrize(("workers", "limit"), [("1", 1), ("1", 3), ("2", 4)])
-def test_never_more_at_once_than_allowed_none_lost_none_twice(serve: Any, tmp_path: Any, workers: Any, limit: Any) -> None:
+def test_never_more_at_once_than_allowed_none_lost_none_twice(
+    serve: Any, tmp_path: Any, workers: Any, limit: Any
+) -> None:
     log = tmp_path / "log"
     server = serve(
         COUNTING, "--worker_count", workers,

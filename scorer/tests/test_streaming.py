@@ -39,7 +39,9 @@ async def run(data):
 """
 
 
-@pytest.fixture(params=[SYNC, ASYNC, SYNC.replace("    def pieces", "    async def pieces")], ids=["sync", "async", "mixed"])
+@pytest.fixture(
+    params=[SYNC, ASYNC, SYNC.replace("    def pieces", "    async def pieces")], ids=["sync", "async", "mixed"]
+)
 def page(request: Any, app: Any) -> Any:
     return app(request.param)
 
@@ -54,7 +56,12 @@ def ask(page: Any, *pieces: Any, **headers: Any) -> FakeRequest:
         (["a", "b"], "", "text/plain; charset=utf-8", [b"a", b"b"]),
         ([{"n": 1}, "a", [2]], "", "application/x-ndjson", [b'{"n": 1}\n', b'"a"\n', b"[2]\n"]),
         (["bytes", "a"], "", "application/octet-stream", [b"raw", b"a"]),
-        (["a\nb", {"n": 1}], "text/event-stream", "text/event-stream", [b"data: a\ndata: b\n\n", b'data: {"n": 1}\n\n']),
+        (
+            ["a\nb", {"n": 1}],
+            "text/event-stream",
+            "text/event-stream",
+            [b"data: a\ndata: b\n\n", b'data: {"n": 1}\n\n'],
+        ),
         (["a\rb\r\nc"], "x, text/event-stream;q=1", "text/event-stream", [b"data: a\ndata: b\ndata: c\n\n"]),
     ],
 )

@@ -37,13 +37,13 @@ class Executor:
         self._shares = limits.shares
         self._slots = [Slot() for _ in self._shares]
         self._room = limits.slots if limits.max_wait == 0 else limits.slots + limits.max_queue
-        self._admission = threading.Lock()
+        self._threads = len(self._slots)
+        self._lock = threading.Lock()
         self._submitted = 0
         # Jobs given up before they started; the slots count their own, each as its single writer.
         self._dropped = 0
         self._expiring: deque[Job] = deque()
         self._unwatched: deque[Job] = deque()
-        self._waiting_lock = threading.Lock()
         self._asleep = False
         self._wake = threading.Event()
         self._stopped = False
@@ -58,16 +58,15 @@ class Executor:
 
     def submit(self, job: Job) -> bool:
         """Queue a job; False when the queue is full."""
-        limits = self.limits
-        with self._admission:
-            busy = self.in_flight
+        with self._lock:
+            busy = self._submitted - self._dropped
+            for slot in self._slots:
+                busy -= slot.finished
             if busy >= self._room:
                 return False
             self._submitted += 1
-        if limits.max_wait:
-            job.expires = job.received + limits.max_wait
-        if busy >= len(self._slots):
-            self._note_waiting(job)
+            if busy >= self._threads:
+                self._note_waiting(job)
         self._queue.put(job)
         return True
 
@@ -125,7 +124,6 @@ class Executor:
             if job.expires > now:
                 due = min(due, job.expires - now)
                 break
-            self._expiring.popleft()
             if job.start():
                 self._drop()
                 self._handlers.waited(job)
@@ -133,7 +131,7 @@ class Executor:
             if job.received + limits.watch_after > now:
                 due = min(due, job.received + limits.watch_after - now)
                 break
-            self._unwatched.popleft()
+            self._forget(job)
             self._handlers.watch(job)
         for slot in self._slots:
             due = min(due, self._look_at(slot, now))
@@ -170,24 +168,37 @@ class Executor:
             slot.end()
 
     def _drop(self) -> None:
-        with self._admission:
+        with self._lock:
             self._dropped += 1
 
     def _note_waiting(self, job: Job) -> None:
-        """This job has to wait: keep it in the watchman's sight."""
-        for waiting in (self._expiring, self._unwatched) if self.limits.max_wait else (self._unwatched,):
-            self._oldest(waiting)
-            waiting.append(job)
+        """This job has to wait: keep it in the watchman's sight, and forget those that wait no more."""
+        unwatched = self._unwatched
+        while unwatched and not unwatched[0].waiting:
+            unwatched.popleft()
+        unwatched.append(job)
+        if self.limits.max_wait:
+            job.expires = job.received + self.limits.max_wait
+            expiring = self._expiring
+            while expiring and not expiring[0].waiting:
+                expiring.popleft()
+            expiring.append(job)
         if self._asleep:
             self._asleep = False
             self._wake.set()
 
     def _oldest(self, waiting: deque[Job]) -> Job | None:
         """The first job that still waits; those before it are forgotten."""
-        with self._waiting_lock:
+        with self._lock:
             while waiting and not waiting[0].waiting:
                 waiting.popleft()
             return waiting[0] if waiting else None
+
+    def _forget(self, job: Job) -> None:
+        """Take the oldest unwatched job away, unless it has started and been forgotten meanwhile."""
+        with self._lock:
+            if self._unwatched and self._unwatched[0] is job:
+                self._unwatched.popleft()
 
     def _look_at(self, slot: Slot, now: float) -> float:
         jobs = slot.jobs
@@ -212,5 +223,7 @@ class Executor:
             self._wake.clear()
             self._asleep = True
             due = self.look()
+            # Awake often enough anyway: then a job that begins to wait need not wake it.
+            self._asleep = due > self.limits.watch_after
             self._wake.wait(due)
             self._asleep = False

@@ -82,7 +82,7 @@ class Merged:
             results = call(inputs)
             took = clock() - begun
             seat.lane.observe(Histogram.RUN, took)
-            seat.lane.observe(Histogram.BATCH, len(inputs))
+            seat.lane.merged(len(inputs))
             return results
 
         def deliver(index: int, outcome: Outcome) -> None:

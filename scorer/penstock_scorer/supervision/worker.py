@@ -89,7 +89,7 @@ def prepare(settings: Settings) -> tuple[Script, AbstractEventLoop | None]:
 
 def work(place: Place) -> None:
     """Be a worker; never returns."""
-    _die_with(place.supervisor)
+    die_with(place.supervisor)
     faulthandler.enable()
     code = 1
     try:
@@ -226,7 +226,7 @@ def _limits(settings: Settings, script: Script) -> Limits:
     )
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor dies, however it dies."""
     prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

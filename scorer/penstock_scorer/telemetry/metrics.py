@@ -68,11 +68,12 @@ _WORKER_HEAD = 4
 class Lane:
     """One thread's counters."""
 
-    __slots__ = ("_base", "_cells")
+    __slots__ = ("_base", "_cells", "_histograms")
 
     def __init__(self, cells: memoryview[float], base: int) -> None:
         self._cells = cells
         self._base = base
+        self._histograms = [base + _HISTOGRAM + index * _HISTOGRAM_SIZE for index in range(len(Histogram))]
 
     def opened(self) -> None:
         """A request was admitted."""
@@ -101,10 +102,15 @@ class Lane:
 
     def observe(self, histogram: Histogram, seconds: float) -> None:
         """Add a duration to a histogram."""
-        at = self._base + _HISTOGRAM + histogram * _HISTOGRAM_SIZE
-        bounds = BATCH_BUCKETS if histogram is Histogram.BATCH else BUCKETS
-        self._cells[at + bisect_left(bounds, seconds)] += 1.0
-        self._cells[at + _HISTOGRAM_SIZE - 1] += seconds
+        cells, at = self._cells, self._histograms[histogram]
+        cells[at + bisect_left(BUCKETS, seconds)] += 1.0
+        cells[at + _HISTOGRAM_SIZE - 1] += seconds
+
+    def merged(self, size: int) -> None:
+        """A batched function was called with ``size`` requests."""
+        cells, at = self._cells, self._histograms[Histogram.BATCH]
+        cells[at + bisect_left(BATCH_BUCKETS, size)] += 1.0
+        cells[at + _HISTOGRAM_SIZE - 1] += size
 
 
 @dataclass(frozen=True)
