@@ -190,7 +190,7 @@ def test_a_stream_that_fails_over_tcp_is_cut(serve: Any) -> None:
     other.close()
 
 
-@pytest.mark.parametrize(("workers", "limit"), [("1", 1), ("1", 3), ("2", 4)])
+@pytest.mark.parametrize(("workers", "limit"), [("1", 1), ("1", 3), ("2", 4), ("2", 3)])
 def test_never_more_at_once_than_allowed_none_lost_none_twice(
     serve: Any, tmp_path: Any, workers: Any, limit: Any
 ) -> None:

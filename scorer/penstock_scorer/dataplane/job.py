@@ -47,6 +47,7 @@ class Job:
         "_startable",
         "_unanswered",
         "body",
+        "closed",
         "content_type",
         "deadline",
         "encode",
@@ -89,6 +90,8 @@ class Job:
         self.body = b""
         self.expires: float | None = None
         """When it has waited for a slot long enough."""
+        self.closed = False
+        """Whether it has been counted as no longer in flight."""
         self.watched = False
         """Whether its client is watched for leaving."""
         self.inputs: Mapping[str, Any] | None = None

@@ -118,13 +118,13 @@ class Replies:
 
     def _ok(self, job: Job, seat: Seat, headers: Headers, body: bytes) -> None:
         if job.take_answer():
-            seat.release()
+            _vacate(job, seat)
             job.exchange.respond(200, headers, body)
             seat.lane.answered(200, self._clock() - job.received)
 
     def _error(self, job: Job, seat: Seat, status: int, headers: Headers, message: str) -> None:
         if job.take_answer():
-            seat.release()
+            _vacate(job, seat)
             job.exchange.respond(status, headers, answers.error(message))
             seat.lane.answered(status, self._clock() - job.received)
 
@@ -150,7 +150,7 @@ class Replies:
                 self._pieces(job, seat, response.response, job.exchange.stream(status, headers))
             else:
                 body = response.get_data()
-                seat.release()
+                _vacate(job, seat)
                 job.exchange.respond(status, headers, body)
         finally:
             response.close()
@@ -170,6 +170,12 @@ class Replies:
             _log.error("run() failed while streaming, request %s\n%s", request_id(job), user_traceback(error))
             seat.lane.failed(ErrorKind.SCRIPT)
             job.exchange.abort(send)
+
+
+def _vacate(job: Job, seat: Seat) -> None:
+    seat.release()
+    seat.lane.closed()
+    job.closed = True
 
 
 def request_id(job: Job) -> str:

@@ -85,7 +85,6 @@ class Scoring:
         self._front.lane.opened()
         if not self.executor.submit(job):
             self._replies.refuse(job, self._front)
-            self._front.lane.closed()
 
     def _make_merged(self, limits: Limits, infer: Callable[[dict[str, Any]], Any] | None) -> Merged | None:
         signature = self._signature
@@ -245,16 +244,16 @@ class Scoring:
         for job in jobs:
             if job.watched:
                 job.exchange.unwatch()
-            lane.closed()
+            if not job.closed:
+                lane.closed()
 
     def _late(self, job: Job, index: int) -> None:
-        seat = self._seats[index]
-        self._replies.expired(job, Seat(seat.lane, _nothing))
-        self._leave_queue(job, seat.lane)
+        self._give_up(job)
+        self._replies.expired(job, Seat(self._seats[index].lane, _nothing))
 
     def _waited(self, job: Job) -> None:
+        self._give_up(job)
         self._replies.refuse(job, self._watch)
-        self._leave_queue(job, self._watch.lane)
 
     def _watch_client(self, job: Job) -> None:
         job.watched = True
@@ -275,10 +274,10 @@ class Scoring:
         self._leave("run() cannot be interrupted")
 
     @staticmethod
-    def _leave_queue(job: Job, lane: Lane) -> None:
+    def _give_up(job: Job) -> None:
+        """It will not be started: there is nobody to watch any more."""
         if job.watched:
             job.exchange.unwatch()
-        lane.closed()
 
 
 def _executor(

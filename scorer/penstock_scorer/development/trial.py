@@ -4,6 +4,8 @@ The request takes the same way as behind a server (the dataplane with another ex
 is what a client would get, headers and all.
 """
 
+# `test_script` is no test of pytest's:
+# ruff: noqa: PT028
 from __future__ import annotations
 
 import json
@@ -69,7 +71,7 @@ class Report:
         return "\n".join(_lines(self)) + "\n"
 
 
-def test_script(  # noqa: PT028 - not one of pytest's
+def test_script(
     script: Path,
     *,
     model_dir: Path | None = None,

@@ -121,7 +121,9 @@ class _Worker:
         # A loop made before the fork is not ours to use.
         script, loop = (place.script, None) if place.script else prepare(settings)
         lanes = [place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)]
-        scoring = Scoring(script.run, _limits(settings, script), lanes, self._leave, infer=script.infer, loop=loop)
+        scoring = Scoring(
+            script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.infer, loop=loop
+        )
         front = _front(place, script, scoring)
         listeners = [Listener(place.listener, front)]
         if place.health is not None:
@@ -209,13 +211,13 @@ def _front(place: Place, script: Script, scoring: Scoring) -> Front:
     )
 
 
-def _limits(settings: Settings, script: Script) -> Limits:
+def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
     # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
     batch = script.run.batch
     if batch is None and script.infer is not None and not script.run.awaited:
         batch = policy_of(script.infer) or BatchPolicy()
-    slots = settings.slots if batch is None or settings.max_concurrent is not None else batch.max_size
+    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
     return Limits(
         slots=slots,
         batch=batch,
