@@ -8,6 +8,7 @@ application root, the source directory and its own folder importable. Every fail
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from penstock_scorer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import AbstractEventLoop
+    from collections.abc import Awaitable, Callable
 
 MODULE_NAME = "entry_module"
 
@@ -37,15 +39,18 @@ class Script:
     path: Path
     run: RunSignature
     _init: Callable[[], Any]
+    infer: Callable[[dict[str, Any]], Any] | None = None
+    """The function of tensors, where the script has one."""
 
-    def init(self) -> None:
-        """Call the user's ``init``.
+    def init(self) -> AbstractEventLoop | None:
+        """Call the user's ``init``; the event loop it was awaited on, if it is ``async``.
 
         Raises:
             InitError: it raised, ``SystemExit`` included.
         """
         try:
-            self._init()
+            result = self._init()
+            return _complete(result) if inspect.isawaitable(result) else None
         except BaseException as error:
             raise InitError(f"init() in {self.path.name} raised {sentence(error)}") from error
 
@@ -70,7 +75,20 @@ def load(path: Path, search: tuple[Path, ...] = ()) -> Script:
     # arguments.
     driven = getattr(module, "driver_module", None)
     owner = driven if isinstance(driven, ModuleType) and hasattr(driven, "run") else module
-    return Script(path, analyse(owner.run, raw=rawhttp.requested()), module.init)
+    infer = getattr(module, "infer", None)
+    signature = analyse(owner.run, raw=rawhttp.requested())
+    return Script(path, signature, module.init, infer if callable(infer) else None)
+
+
+def _complete(result: Awaitable[Any]) -> AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 - where it is needed
+
+    async def awaited() -> None:
+        await result
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(awaited())
+    return loop
 
 
 def sentence(error: BaseException) -> str:

@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from penstock_scorer.auth.guard import Guard
+from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.contract.script import Script, load
-from penstock_scorer.dataplane.executor import Limits
+from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
 from penstock_scorer.http.cors import Cors
@@ -36,6 +37,7 @@ from penstock_scorer.supervision.failure import Failure
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
     from penstock_scorer.settings import Settings
@@ -70,8 +72,8 @@ class Place:
     """Loaded before the fork (``WORKER_PRELOAD``)."""
 
 
-def prepare(settings: Settings) -> Script:
-    """Import the script and call its ``init``.
+def prepare(settings: Settings) -> tuple[Script, AbstractEventLoop | None]:
+    """Import the script and call its ``init``; with the event loop of an ``async def init``.
 
     Raises:
         ScorerError: the script cannot be served, or its ``logging.json`` is wrong.
@@ -82,13 +84,12 @@ def prepare(settings: Settings) -> Script:
     script = load(settings.entry_script, search)
     for note in script.run.notes:
         _log.info(note)
-    script.init()
-    return script
+    return script, script.init()
 
 
 def work(place: Place) -> None:
     """Be a worker; never returns."""
-    _die_with(place.supervisor)
+    die_with(place.supervisor)
     faulthandler.enable()
     code = 1
     try:
@@ -117,9 +118,12 @@ class _Worker:
     def run(self) -> int:
         place, settings = self._place, self._place.settings
         began = time.perf_counter()
-        script = place.script or prepare(settings)
+        # A loop made before the fork is not ours to use.
+        script, loop = (place.script, None) if place.script else prepare(settings)
         lanes = [place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)]
-        scoring = Scoring(script.run, _limits(settings), lanes, self._leave)
+        scoring = Scoring(
+            script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.infer, loop=loop
+        )
         front = _front(place, script, scoring)
         listeners = [Listener(place.listener, front)]
         if place.health is not None:
@@ -207,10 +211,16 @@ def _front(place: Place, script: Script, scoring: Scoring) -> Front:
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
+    # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
+    batch = script.run.batch
+    if batch is None and script.infer is not None and not script.run.awaited:
+        batch = policy_of(script.infer) or BatchPolicy()
+    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
     return Limits(
-        slots=settings.slots,
+        slots=slots,
+        batch=batch,
         max_queue=settings.max_queue,
         max_wait=None if wait is None else wait / 1000,
         timeout=settings.scoring_timeout_ms / 1000,
@@ -218,7 +228,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor dies, however it dies."""
     prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
