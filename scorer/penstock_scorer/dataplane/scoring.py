@@ -16,6 +16,7 @@ from penstock_scorer.contract.results import NotSerializableError, to_json
 from penstock_scorer.contract.tracebacks import user_traceback
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.executor import Executor, Handlers, Limits, ScoringTimeoutError
+from penstock_scorer.telemetry import serving
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Scoring:
             self._front.closed()
 
     def _run(self, job: Job, slot: int) -> None:
+        serving.job.set(job)
         lane = self._slots[slot]
         started = self._clock()
         lane.observe(Histogram.QUEUE, started - job.received)
@@ -158,8 +160,10 @@ class Scoring:
         if not job.take_answer():
             return
         try:
-            if response.is_streamed and job.method != "HEAD":
-                _stream(response.response, job.exchange.stream(status, headers))
+            if response.is_streamed:
+                # HEAD asks for the headers alone: what may never end is not begun.
+                chunks = () if job.method == "HEAD" else response.response
+                _stream(chunks, job.exchange.stream(status, headers))
             else:
                 job.exchange.respond(status, headers, response.get_data())
         finally:
@@ -219,9 +223,14 @@ def _stream(chunks: Iterable[str | bytes], send: Callable[[bytes], bool]) -> Non
 
 
 def _header_dict(headers: Headers) -> dict[str, str]:
-    """Header names as WSGI servers spell them (``Content-Type``); repeated ones joined by a comma."""
+    """Header names as WSGI servers spell them (``Content-Type``); repeated ones joined by a comma.
+
+    Names with an underscore are left out: in WSGI's spelling they would pass for the name with a hyphen.
+    """
     found: dict[str, str] = {}
     for name, value in headers:
+        if "_" in name or (not value and name in {"content-type", "content-length"}):
+            continue
         key = name.title()
         found[key] = f"{found[key]},{value}" if key in found else value
     return found
