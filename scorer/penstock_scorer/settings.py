@@ -61,6 +61,8 @@ class Settings:
     """Milliseconds a request may wait for its turn; None: as long as it takes."""
     max_queue: int = 1024
     """Requests that may wait in one worker."""
+    max_request_bytes: int = 64 * 2**20
+    """A larger body is answered 413."""
     drain_seconds: float = 30.0
     """Seconds for requests in flight after SIGTERM."""
     cors_origins: tuple[str, ...] = ()
@@ -68,6 +70,10 @@ class Settings:
     service_version: str = "1.0"
     service_path_prefix: str = ""
     log_level: str = "INFO"
+    json_logs: bool = False
+    """Log lines are JSON objects (``PENSTOCK_LOG_FORMAT=json``)."""
+    access_log: bool = False
+    """A line on stdout for each answer (``PENSTOCK_ACCESS_LOG=true``)."""
     server_version: str | None = f"penstock-scorer/{__version__}"
     """The header ``x-ms-server-version``; None: not sent."""
     auth_policy: Path | None = None
@@ -159,12 +165,15 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         max_concurrent=read.integer(None, "PENSTOCK_MAX_CONCURRENT", None, 1, 10_000),
         max_queue_wait_ms=read.integer(None, "PENSTOCK_MAX_QUEUE_WAIT_MS", None, 0, 10**9),
         max_queue=read.integer(None, "PENSTOCK_MAX_QUEUE", 1024, 1, 10**6) or 1024,
+        max_request_bytes=read.integer(None, "PENSTOCK_MAX_REQUEST_BYTES", 64 * 2**20, 1, 2**40) or 64 * 2**20,
         drain_seconds=float(read.integer(None, "PENSTOCK_DRAIN_SECONDS", 30, 0, 86_400) or 0),
         cors_origins=_list(flags.get("access_control_allow_origins") or given.get("AML_CORS_ORIGINS")),
         service_name=given.get("SERVICE_NAME", "ML service"),
         service_version=given.get("SERVICE_VERSION", "1.0"),
         service_path_prefix=given.get("SERVICE_PATH_PREFIX", ""),
         log_level=given.get("AZUREML_LOG_LEVEL", "INFO"),
+        json_logs=read.choice("PENSTOCK_LOG_FORMAT", ("text", "json")) == "json",
+        access_log=given.get("PENSTOCK_ACCESS_LOG", "false").lower() == "true",
         server_version=_server_version(given),
         auth_policy=_absolute(given.get("PENSTOCK_AUTH_POLICY"), cwd),
         failure_file=_absolute(given.get("PENSTOCK_FAILURE_FILE"), cwd),
@@ -210,6 +219,13 @@ class _Reader:
         if not low <= number <= high:
             raise SettingsError(f"{name} is {number}, not between {low} and {high}.")
         return number
+
+    def choice(self, variable: str, choices: tuple[str, ...]) -> str:
+        """One of ``choices``, the first by default."""
+        value = self.given.get(variable) or choices[0]
+        if value not in choices:
+            raise SettingsError(f"{variable} is {value!r}, not {' or '.join(choices)}.")
+        return value
 
 
 def _configuration_file(path: Any, cwd: Path) -> tuple[dict[str, str], list[str]]:

@@ -58,6 +58,8 @@ class FakeRequest:
         self.answers += 1
         self.status, self.answer, self.answer_headers = status, body, dict(headers)
 
+    reject = respond
+
     def stream(self, status: int, headers: list[tuple[str, str]]) -> Callable[[bytes], bool]:
         self.respond(status, headers, b"")
 

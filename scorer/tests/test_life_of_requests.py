@@ -226,7 +226,8 @@ def test_never_more_at_once_than_allowed_none_lost_none_twice(
         most = max(most, running)
         if sign == "+":
             ran.append(body)
-    assert most == limit
+    # Whether every slot was busy at one moment is up to the machine; that no more were is up to us.
+    assert 1 <= most <= limit
     assert sorted(ran) == sorted(body for body, status in answered.items() if status == 200)
     assert len(ran) == len(set(ran))
     assert len(answered) == 960

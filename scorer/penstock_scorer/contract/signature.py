@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.batching.policy import BatchPolicy, policy_of
+from penstock_scorer.contract.flask_context import in_flask_context
 from penstock_scorer.contract.inputs import InputMode, Parameter
 from penstock_scorer.errors import BadSignatureError
 
@@ -75,7 +76,7 @@ def _analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
     if schema_names is not None and raw:
         raise BadSignatureError("run() cannot be decorated with both @rawhttp and @input_schema")
     if raw:
-        return RunSignature(run, InputMode.RAW, parameters, wants_headers)
+        return RunSignature(in_flask_context(run, parameters[0].name), InputMode.RAW, parameters, wants_headers)
     if schema_names is None:
         return RunSignature(run, InputMode.TEXT, parameters, wants_headers)
     return _object_signature(run, parameters, schema_names, wants_headers=wants_headers)

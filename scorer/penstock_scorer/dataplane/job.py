@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from penstock_scorer.dataplane.forks import end_if_forked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -120,7 +122,8 @@ class Job:
         return not self._unanswered
 
     def take_answer(self) -> bool:
-        """Claim the right to answer; False when it has been answered."""
+        """Claim the right to answer; False when it has been answered. Does not return in a forked child."""
+        end_if_forked()
         try:
             self._unanswered.pop()
         except IndexError:

@@ -146,8 +146,10 @@ class Replies:
             response.close()
             return
         try:
-            if response.is_streamed and job.method != "HEAD":
-                self._pieces(job, seat, response.response, job.exchange.stream(status, headers))
+            if response.is_streamed:
+                # HEAD asks for the headers alone: what may never end is not begun.
+                pieces = () if job.method == "HEAD" else response.response
+                self._pieces(job, seat, pieces, job.exchange.stream(status, headers))
             else:
                 body = response.get_data()
                 _vacate(job, seat)

@@ -24,6 +24,7 @@ from penstock_scorer.dataplane.job import Headers, Job
 from penstock_scorer.dataplane.limits import Handlers, Limits, ScoringTimeoutError
 from penstock_scorer.dataplane.merged import Merged, batched_call
 from penstock_scorer.dataplane.replies import PLAIN, Replies, Seat, request_id
+from penstock_scorer.telemetry import serving
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Scoring:
         return Merged(run, self._read_one, infer, self._score, self._replies, self._clock)
 
     def _run(self, jobs: list[Job], index: int) -> None:
+        serving.job.set(jobs[0])
         seat = self._seats[index]
         lane = seat.lane
         started = self._clock()
@@ -299,9 +301,14 @@ def _nothing() -> None:
 
 
 def _header_dict(headers: Headers) -> dict[str, str]:
-    """Header names as WSGI servers spell them (``Content-Type``); repeated ones joined by a comma."""
+    """Header names as WSGI servers spell them (``Content-Type``); repeated ones joined by a comma.
+
+    Names with an underscore are left out: in WSGI's spelling they would pass for the name with a hyphen.
+    """
     found: dict[str, str] = {}
     for name, value in headers:
+        if "_" in name or (not value and name in {"content-type", "content-length"}):
+            continue
         key = name.title()
         found[key] = f"{found[key]},{value}" if key in found else value
     return found

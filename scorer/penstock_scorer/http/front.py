@@ -11,8 +11,8 @@ import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qs
 
+from penstock_scorer.contract.inputs import query_pairs
 from penstock_scorer.contract.openapi import OpenApi, UnknownVersionError
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.job import Exchange, Headers, Job
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from penstock_scorer.auth.guard import Guard
     from penstock_scorer.dataplane.scoring import Scoring
     from penstock_scorer.http.cors import Cors
+    from penstock_scorer.telemetry.access import AccessLog
 
 _log = logging.getLogger("penstock_scorer.http")
 _TEXT = ("content-type", "text/html; charset=utf-8")
+_LONGEST_BUDGET = 12
+"""Digits of milliseconds: 30 years."""
 _UNAUTHORIZED = (
     b'{"error": {"code": "Unauthorized", "message": "A valid credential is required: Authorization: Bearer KEY."}}'
 )
@@ -48,7 +51,13 @@ class Incoming(Exchange, Protocol):
         """Every header, names in lower case."""
 
     def read(self, done: Callable[[bytes | None], None]) -> None:
-        """Call ``done`` with the body once it is whole, or with None when the client has left."""
+        """Call ``done`` with the body once it is whole, or with None when the client has left.
+
+        A body that is too large is answered by the transport (:meth:`Front.too_large`): ``done`` is not called.
+        """
+
+    def reject(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer to a request whose body was not read."""
 
 
 class Front:
@@ -63,6 +72,7 @@ class Front:
         metrics_open: Whether ``/metrics`` needs no credential.
         common: Headers of every answer of ``/``, ``/score`` and ``/swagger.json``.
         cors: Cross-origin rules, if any.
+        access: The access log, if any.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Front:
         metrics_open: bool = True,
         common: Headers | None = None,
         cors: Cors | None = None,
+        access: AccessLog | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._scoring = scoring
@@ -86,11 +97,14 @@ class Front:
         self._metrics_open = metrics_open
         self._common = common or []
         self._cors = cors
+        self._access = access
         self._clock = clock
         self.draining = False
 
     def __call__(self, request: Incoming) -> None:
         """Answer one request. Never raises."""
+        if self._access is not None:
+            request = self._access.watch(request)
         try:
             self._route(request)
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
@@ -104,6 +118,19 @@ class Front:
             request.respond(200, [_TEXT], b"Healthy")
         else:
             request.respond(404, answers.JSON_HEADERS, answers.error(answers.NOT_FOUND))
+
+    def too_large(self, request: Incoming, limit: int) -> None:
+        """Answer one request whose body is larger than ``limit`` bytes; the rest of it will not be read."""
+        if self._access is not None:
+            request = self._access.watch(request)
+        received = self._clock()
+        tail = self._tail(request, received)
+        if tail is not None:
+            self._lane.failed(ErrorKind.BAD_INPUT)
+            self._lane.answered(413, self._clock() - received)
+            close = [] if self.draining else [("connection", "close")]
+            message = answers.error(answers.TOO_LARGE.format(limit))
+            request.respond(413, answers.headers(extra=close, tail=tail), message)
 
     def _route(self, request: Incoming) -> None:
         received = self._clock()
@@ -137,18 +164,18 @@ class Front:
             if method == "HEAD":
                 request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
                 return
-        header = request.header
-        budget = header("x-envoy-expected-rq-timeout-ms")
-        deadline = received + int(budget) / 1000 if budget is not None and budget.isdecimal() else None
         job = Job(
-            request, method, request.path, request.query, header("content-type", ""), request.headers, tail,
-            received, deadline,
+            request, method, request.path, request.query, request.header("content-type", ""), request.headers, tail,
+            received, _deadline(request, received),
         )  # fmt: skip
         request.read(partial(self._arrived, job))
 
     def _arrived(self, job: Job, body: bytes | None) -> None:
         if body is None:
             self._lane.failed(ErrorKind.DISCONNECTED)
+            self._lane.answered(400, self._clock() - job.received)
+            # Most often nobody is left to read it; who broke the rules of chunks is.
+            job.exchange.respond(400, answers.headers(tail=job.tail), answers.error(answers.INCOMPLETE))
             return
         job.body = body
         self._scoring.submit(job)
@@ -157,7 +184,7 @@ class Front:
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             self._reject(request, 405, answers.NOT_ALLOWED, received)
             return
-        version = parse_qs(request.query, keep_blank_values=True).get("version", ["2"])[0]
+        version = next((value for key, value in query_pairs(request.query) if key == "version"), "2")
         try:
             document = self._openapi.document(version)
         except UnknownVersionError as error:
@@ -191,7 +218,7 @@ class Front:
             self._lane.failed(ErrorKind.BAD_INPUT)
             self._lane.answered(431, self._clock() - received)
             tail = error.headers + (self._cors.headers(request.header, request.method) if self._cors else [])
-            request.respond(431, answers.headers(tail=tail), answers.error(str(error)))
+            request.reject(431, answers.headers(tail=tail), answers.error(str(error)))
             return None
         if self._cors is not None:
             tail += self._cors.headers(request.header, request.method)
@@ -204,9 +231,16 @@ class Front:
             return True
         self._lane.failed(ErrorKind.UNAUTHORIZED)
         self._lane.answered(401, self._clock() - received)
-        request.respond(401, [answers.CONTENT_JSON, ("www-authenticate", "Bearer")], _UNAUTHORIZED)
+        request.reject(401, [answers.CONTENT_JSON, ("www-authenticate", "Bearer")], _UNAUTHORIZED)
         return False
 
     def _reject(self, request: Incoming, status: int, message: str, received: float) -> None:
         self._lane.answered(status, self._clock() - received)
-        request.respond(status, answers.JSON_HEADERS, answers.error(message))
+        request.reject(status, answers.JSON_HEADERS, answers.error(message))
+
+
+def _deadline(request: Incoming, received: float) -> float | None:
+    budget = request.header("x-envoy-expected-rq-timeout-ms")
+    if budget is None or len(budget) > _LONGEST_BUDGET or not budget.isdecimal():
+        return None
+    return received + int(budget) / 1000

@@ -74,7 +74,7 @@ class Supervisor:
             ScorerError: nothing was started: the address is taken, or a preloaded script cannot be served.
         """
         settings = self._settings
-        configure(settings.log_level, ())
+        configure(settings.log_level, (), as_json=settings.json_logs)
         self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
         try:
             self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None

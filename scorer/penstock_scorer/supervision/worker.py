@@ -27,6 +27,7 @@ from penstock_scorer.auth.guard import Guard
 from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.contract.script import Script, load
+from penstock_scorer.dataplane import forks
 from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
@@ -34,6 +35,7 @@ from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.front import Front
 from penstock_scorer.http.listener import Listener
 from penstock_scorer.supervision.failure import Failure
+from penstock_scorer.telemetry.access import AccessLog
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def prepare(settings: Settings) -> tuple[Script, AbstractEventLoop | None]:
         ScorerError: the script cannot be served, or its ``logging.json`` is wrong.
     """
     folders = (settings.app_root, settings.entry_script.parent)
-    configure(settings.log_level, folders)
+    configure(settings.log_level, folders, as_json=settings.json_logs)
     search = (settings.app_root, *((settings.source_dir,) if settings.source_dir else ()))
     script = load(settings.entry_script, search)
     for note in script.run.notes:
@@ -125,11 +127,12 @@ class _Worker:
             script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.infer, loop=loop
         )
         front = _front(place, script, scoring)
-        listeners = [Listener(place.listener, front)]
+        listeners = [Listener(place.listener, front, front.too_large, settings.max_request_bytes)]
         if place.health is not None:
-            listeners.append(Listener(place.health, front.health))
+            listeners.append(Listener(place.health, front.health, front.too_large, 0))
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
+        forks.watch()
         scoring.executor.start()
         # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to
         # work.
@@ -207,6 +210,7 @@ def _front(place: Place, script: Script, scoring: Scoring) -> Front:
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
         common=[("x-ms-server-version", settings.server_version)] if settings.server_version else [],
+        access=AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None,
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
     )
 

@@ -17,7 +17,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """Upper bounds in seconds; one more bucket has no bound."""
 BATCH_BUCKETS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
 """Upper bounds of batch sizes."""
-CODES = (200, 400, 401, 404, 405, 415, 429, 431, 500, 503)
+CODES = (200, 400, 401, 404, 405, 413, 415, 429, 431, 500, 503)
 """Status codes counted by name; the rest is ``other``."""
 
 
@@ -25,7 +25,7 @@ class ErrorKind(enum.IntEnum):
     """Why a request was not answered with a result."""
 
     BAD_INPUT = 0
-    """The client sent what the script cannot take (400, 405, 415, 431)."""
+    """The client sent what the script cannot take (400, 405, 413, 415, 431)."""
     UNAUTHORIZED = 1
     OVERLOADED = 2
     """Refused (429): the queue was full, or the request waited too long in it."""
