@@ -76,7 +76,7 @@ class _Slot:
 
 
 class Executor:
-    """Slots, queue and watchman. ``submit`` is called from one thread only."""
+    """Slots, queue and watchman. ``submit`` is called by one thread at a time."""
 
     def __init__(self, limits: Limits, handlers: Handlers, clock: Callable[[], float] = time.perf_counter) -> None:
         self.limits = limits

@@ -20,6 +20,20 @@ class Exchange(Protocol):
         """Start an answer of unknown length; the result sends a chunk and says whether to go on."""
 
 
+class Task(Protocol):
+    """Work that brings its own call and its own wire format, instead of those of ``/score``."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The script's function."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What to call it with. Raises ``BadInputError``."""
+
+    def encode(self, result: Any) -> tuple[Headers, bytes]:
+        """Headers and body of a 200 answer. Raises ``BadInputError`` or ``NotSerializableError``."""
+
+
 class Job:
     """One request whose body has arrived.
 
@@ -42,6 +56,7 @@ class Job:
         "query",
         "received",
         "tail",
+        "task",
     )
 
     def __init__(  # noqa: PLR0917 - made for every request: keywords would cost as much as the rest of it
@@ -69,6 +84,8 @@ class Job:
         self.deadline = deadline
         """When the caller stops waiting, on the executor's clock."""
         self.body = b""
+        self.task: Task | None = None
+        """None: the contract of ``/score``."""
         self.expires: float | None = None
         """When it has waited for a slot long enough."""
         self._startable: list[Any] = [None]

@@ -1,12 +1,13 @@
 """The dataplane: admit a request, run the script on it, answer.
 
 It knows no transport: a request is a :class:`~penstock_scorer.dataplane.job.Job` whose exchange sends the
-answer. HTTP uses it today, gRPC and the Open Inference Protocol will.
+answer. HTTP, gRPC and the Open Inference Protocol use it.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Scoring:
         self._front, self._watch, *self._slots = lanes
         self._leave = leave
         self._clock = clock
+        self._admission = threading.Lock()
         handlers = Handlers(
             run=self._run, late=self._late, waited=self._waited, overdue=self._overdue, stuck=self._stuck
         )
@@ -64,12 +66,18 @@ class Scoring:
         """Whether the script handles methods itself."""
         return self._signature.mode is InputMode.RAW
 
-    def submit(self, job: Job) -> None:
-        """Queue a job whose body has arrived, or answer 429. Called from the transport's thread only."""
-        self._front.opened()
-        if not self.executor.submit(job):
-            self._refuse(job, self._front)
-            self._front.closed()
+    def submit(self, job: Job, lane: Lane | None = None) -> None:
+        """Queue a job whose body has arrived, or answer 429.
+
+        Called from the threads of the transports, each with its own ``lane``; None is HTTP's.
+        """
+        lane = lane or self._front
+        lane.opened()
+        with self._admission:
+            taken = self.executor.submit(job)
+        if not taken:
+            self._refuse(job, lane)
+            lane.closed()
 
     def _run(self, job: Job, slot: int) -> None:
         lane = self._slots[slot]
@@ -91,15 +99,16 @@ class Scoring:
             lane.closed()
 
     def _score(self, job: Job, lane: Lane) -> None:
+        task = job.task
         try:
-            arguments = self._arguments(job)
+            arguments = self._arguments(job) if task is None else task.arguments()
         except BadInputError as error:
             lane.failed(ErrorKind.BAD_INPUT)
             self._answer(job, lane, error.status, answers.headers(tail=job.tail), str(error))
             return
         begun = self._clock()
         try:
-            result = self._call(**arguments)
+            result = self._call(**arguments) if task is None else task.call(**arguments)
         except ScoringTimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
@@ -110,18 +119,22 @@ class Scoring:
         ended = self._clock()
         lane.observe(Histogram.RUN, ended - begun)
         elapsed = ("x-ms-run-fn-exec-ms", f"{(ended - begun) * 1000:.3f}")
-        if _is_response(result):
+        if task is None and _is_response(result):
             self._respond(job, lane, result, elapsed)
             return
         try:
-            body = to_json(result)
+            headers, body = ([answers.CONTENT_JSON], to_json(result)) if task is None else task.encode(result)
+        except BadInputError as error:
+            lane.failed(ErrorKind.BAD_INPUT)
+            self._answer(job, lane, error.status, answers.headers(tail=job.tail), str(error))
+            return
         except NotSerializableError as error:
             _log.error("Request %s: %s", _request_id(job), error)
             lane.failed(ErrorKind.SERIALIZATION)
             self._answer(job, lane, 500, answers.headers(tail=job.tail), answers.INTERNAL)
             return
         if job.take_answer():
-            job.exchange.respond(200, [answers.CONTENT_JSON, answers.RUN_OK, elapsed, *job.tail], body)
+            job.exchange.respond(200, [*headers, answers.RUN_OK, elapsed, *job.tail], body)
             lane.answered(200, self._clock() - job.received)
 
     def _arguments(self, job: Job) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from penstock_scorer.auth.guard import Guard
     from penstock_scorer.dataplane.scoring import Scoring
     from penstock_scorer.http.cors import Cors
+    from penstock_scorer.http.v2 import V2
 
 _log = logging.getLogger("penstock_scorer.http")
 _TEXT = ("content-type", "text/html; charset=utf-8")
@@ -69,6 +70,7 @@ class Front:
         metrics_open: Whether ``/metrics`` needs no credential.
         common: Headers of every answer of ``/``, ``/score`` and ``/swagger.json``.
         cors: Cross-origin rules, if any.
+        v2: The Open Inference Protocol, if it is served.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Front:
         metrics_open: bool = True,
         common: Headers | None = None,
         cors: Cors | None = None,
+        v2: V2 | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._scoring = scoring
@@ -92,6 +95,7 @@ class Front:
         self._metrics_open = metrics_open
         self._common = common or []
         self._cors = cors
+        self._v2 = v2
         self._clock = clock
         self.draining = False
 
@@ -115,25 +119,34 @@ class Front:
         received = self._clock()
         path, method = request.path, request.method
         if path == "/score":
-            if not self._authorized(request, received):
-                return
-            if method not in ("POST", "GET", "OPTIONS", "HEAD"):
-                self._reject(request, 405, answers.NOT_ALLOWED, received)
-                return
-            tail = self._tail(request, received)
-            if tail is not None:
-                self._score(request, method, tail, received)
+            if self._authorized(request, received):
+                self._admit(request, method, received)
         elif path == "/":
             self._simple(request, [_TEXT], b"Healthy", received, open_=True)
         elif path == "/metrics":
             if self._metrics_open or self._authorized(request, received):
                 request.respond(200, [("content-type", exposition.CONTENT_TYPE)], exposition.render(self._metrics))
-        elif not self._authorized(request, received):
+        elif self._v2 is not None and self._v2.serves(path):
+            self._open_inference(self._v2, request, received)
+        elif self._authorized(request, received):
+            if path == "/swagger.json":
+                self._swagger(request, received)
+            else:
+                self._reject(request, 404, answers.NOT_FOUND, received)
+
+    def _admit(self, request: Incoming, method: str, received: float) -> None:
+        if method not in ("POST", "GET", "OPTIONS", "HEAD"):
+            self._reject(request, 405, answers.NOT_ALLOWED, received)
             return
-        elif path == "/swagger.json":
-            self._swagger(request, received)
-        else:
-            self._reject(request, 404, answers.NOT_FOUND, received)
+        tail = self._tail(request, received)
+        if tail is not None:
+            self._score(request, method, tail, received)
+
+    def _open_inference(self, v2: V2, request: Incoming, received: float) -> None:
+        if v2.is_open(request.path) or self._authorized(request, received):
+            tail = self._tail(request, received)
+            if tail is not None:
+                v2(request, tail, received, _deadline(request, received))
 
     def _score(self, request: Incoming, method: str, tail: Headers, received: float) -> None:
         if not self._scoring.raw:
@@ -143,11 +156,12 @@ class Front:
             if method == "HEAD":
                 request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
                 return
-        header = request.header
-        budget = header("x-envoy-expected-rq-timeout-ms")
-        deadline = received + int(budget) / 1000 if budget is not None and budget.isdecimal() else None
+        deadline = _deadline(request, received)
+        if self._v2 is not None and self._v2.takes_score and method in ("POST", "GET"):
+            self._v2(request, tail, received, deadline)
+            return
         job = Job(
-            request, method, request.path, request.query, header("content-type", ""), request.headers, tail,
+            request, method, request.path, request.query, request.header("content-type", ""), request.headers, tail,
             received, deadline,
         )  # fmt: skip
         request.read(partial(self._arrived, job))
@@ -216,3 +230,8 @@ class Front:
     def _reject(self, request: Incoming, status: int, message: str, received: float) -> None:
         self._lane.answered(status, self._clock() - received)
         request.respond(status, answers.JSON_HEADERS, answers.error(message))
+
+
+def _deadline(request: Incoming, received: float) -> float | None:
+    budget = request.header("x-envoy-expected-rq-timeout-ms")
+    return received + int(budget) / 1000 if budget is not None and budget.isdecimal() else None

@@ -38,6 +38,37 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
+def reserve_tcp(host: str, port: int) -> socket.socket:
+    """A port for sockets that share it (``SO_REUSEPORT``), held by one that never listens.
+
+    Raises:
+        AddressInUseError: as :func:`bind_tcp`, also when those who have the port would share it.
+    """
+    bind_tcp(host, port).close()
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    holder = socket.socket(family, kind, protocol)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(address)
+    except OSError as error:
+        holder.close()
+        raise AddressInUseError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return holder
+
+
+def check_unix(path: Path) -> None:
+    """That a Unix socket can be made at ``path``; a dead one in its place is removed.
+
+    Raises:
+        AddressInUseError: the path is too long, in use, has no folder, or something else is there.
+    """
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise AddressInUseError(f"The socket path {path} is longer than {_MAX_PATH_BYTES} bytes.")
+    if not os.access(path.parent, os.W_OK):
+        raise AddressInUseError(f"Cannot listen on {path}: its folder does not exist or cannot be written to.")
+    _remove_dead(path)
+
+
 def bind_unix(path: Path) -> socket.socket:
     """A bound Unix socket of mode 0600; a dead one in its place is removed.
 

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from penstock_scorer.auth.guard import Guard
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
@@ -32,20 +32,23 @@ from penstock_scorer.errors import ScorerError
 from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.front import Front
 from penstock_scorer.http.listener import Listener
+from penstock_scorer.http.v2 import V2
+from penstock_scorer.inference.served import Served
 from penstock_scorer.supervision.failure import Failure
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from penstock_scorer.dataplane.job import Headers
     from penstock_scorer.settings import Settings
-    from penstock_scorer.telemetry.metrics import Metrics
+    from penstock_scorer.telemetry.metrics import Lane, Metrics
 
 READY, GO, DRAIN = b"R", b"G", b"D"
 LEFT = 70
 """Exit code of a worker that asked to be replaced."""
-EXTRA_LANES = 2
-"""Metrics lanes beside the slots': the transport's thread and the watchman."""
+EXTRA_LANES = 3
+"""Metrics lanes beside the slots': HTTP's thread and the watchman before them, gRPC's thread after."""
 _LINGER_S = 0.05
 """From announcing the end (``connection: close``) to closing: queued connections are still answered."""
 _LAST_MOMENT_S = 0.5
@@ -53,6 +56,16 @@ _LAST_MOMENT_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("penstock_scorer")
+
+
+class Transport(Protocol):
+    """Something that takes requests from a socket."""
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Stop accepting, let what is in flight finish, then call ``done``."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +131,13 @@ class _Worker:
         place, settings = self._place, self._place.settings
         began = time.perf_counter()
         script = place.script or prepare(settings)
-        lanes = [place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)]
+        *lanes, grpc_lane = (place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES))
         scoring = Scoring(script.run, _limits(settings), lanes, self._leave)
-        front = _front(place, script, scoring)
-        listeners = [Listener(place.listener, front)]
+        served = Served(script, settings.model_identity)
+        front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
+        listeners: list[Transport] = [Listener(place.listener, front)]
+        if settings.grpc_addresses:
+            listeners.append(_grpc(place, served, scoring, grpc_lane))
         if place.health is not None:
             listeners.append(Listener(place.health, front.health))
         place.metrics.ready(place.index, time.perf_counter() - began)
@@ -143,7 +159,7 @@ class _Worker:
             _log.error("%s; this worker ends and is replaced.", why)
             self._wake_writer.send(b"\0")
 
-    def _control(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+    def _control(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Start on the supervisor's word; drain on its word, a signal or a wish of the worker's own."""
         while True:
             readable, _, _ = select.select([self._place.wire, self._wake], [], [])
@@ -151,15 +167,14 @@ class _Worker:
                 break
             word = self._place.wire.recv(1)
             if word == GO:
-                for listener in listeners:
-                    listener.start()
+                _start(listeners)
             elif word == DRAIN:
                 break
             else:
                 os._exit(1)
         self._drain(listeners, front, scoring)
 
-    def _drain(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+    def _drain(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
         front.draining = True
         grace = self._place.settings.drain_seconds
@@ -177,7 +192,16 @@ class _Worker:
         _flush_and_exit(self._code)
 
 
-def _drained(listener: Listener) -> threading.Event:
+def _start(listeners: Sequence[Transport]) -> None:
+    try:
+        for listener in listeners:
+            listener.start()
+    except OSError as error:
+        _log.error("%s", error)
+        _flush_and_exit(1)
+
+
+def _drained(listener: Transport) -> threading.Event:
     done = threading.Event()
     listener.drain(done.set)
     return done
@@ -192,7 +216,7 @@ def _flush_and_exit(code: int) -> NoReturn:
         os._exit(code)
 
 
-def _front(place: Place, script: Script, scoring: Scoring) -> Front:
+def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
     settings = place.settings
     info = ServiceInfo(settings.service_name, settings.service_version, settings.service_path_prefix)
     return Front(
@@ -202,9 +226,24 @@ def _front(place: Place, script: Script, scoring: Scoring) -> Front:
         place.metrics.lane(place.index, 0),
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
-        common=[("x-ms-server-version", settings.server_version)] if settings.server_version else [],
+        common=_common(settings),
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+        v2=v2,
     )
+
+
+def _grpc(place: Place, served: Served, scoring: Scoring, lane: Lane) -> Transport:
+    from penstock_scorer.grpc.listener import Listener as GrpcListener  # noqa: PLC0415 - an extra, and slow to import
+    from penstock_scorer.grpc.service import Service  # noqa: PLC0415
+
+    settings = place.settings
+    guard = Guard(settings.auth_policy) if settings.auth_policy else None
+    service = Service(served, scoring.submit, lane, guard, common=_common(settings))
+    return GrpcListener(settings.grpc_addresses[place.index], service)
+
+
+def _common(settings: Settings) -> Headers:
+    return [("x-ms-server-version", settings.server_version)] if settings.server_version else []
 
 
 def _limits(settings: Settings) -> Limits:
