@@ -46,11 +46,13 @@ class Datatype(enum.Enum):
 
 def of(array: NDArray[Any]) -> Datatype | None:
     """The type an array is sent as; None for what the protocol does not know (complex numbers, dates)."""
-    if array.dtype.name == "bfloat16":
-        return Datatype.BF16
-    if array.dtype.kind in "OSU":
+    dtype = array.dtype
+    found = _BY_KIND.get((dtype.kind, dtype.itemsize))
+    if found is None and dtype.kind in "OSU":
         return Datatype.BYTES
-    return _BY_KIND.get((array.dtype.kind, array.dtype.itemsize))
+    if found is None and dtype.name == "bfloat16":
+        return Datatype.BF16
+    return found
 
 
 def _little(code: str) -> np.dtype[Any]:

@@ -35,6 +35,7 @@ from penstock_scorer.http.listener import Listener
 from penstock_scorer.http.v2 import V2
 from penstock_scorer.inference.served import Served
 from penstock_scorer.supervision.failure import Failure
+from penstock_scorer.supervision.memory import keep_freed_memory
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ class _Worker:
             listeners.append(_grpc(place, served, scoring, grpc_lane))
         if place.health is not None:
             listeners.append(Listener(place.health, front.health))
+        # After init(): what loading the model took goes back to the kernel first.
+        keep_freed_memory()
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
         scoring.executor.start()
