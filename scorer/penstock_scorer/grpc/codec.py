@@ -65,6 +65,14 @@ def parse(model: Model, message: bytes) -> InferRequest:
     return InferRequest(inputs, datatypes, found.id, _parameters(found.parameters), outputs)
 
 
+def request_id(message: bytes) -> str:
+    """The id of a request that may be malformed; empty where it cannot be read."""
+    try:
+        return pb.ModelInferRequest.FromString(wire.split(message, _RAW_INPUT_CONTENTS)[0]).id
+    except (wire.WireError, DecodeError):
+        return ""
+
+
 def encode(model: Model, request: InferRequest, outputs: list[Output]) -> tuple[list[tuple[str, str]], bytes]:
     """Write a ``ModelInferResponse``; its contents are raw.
 

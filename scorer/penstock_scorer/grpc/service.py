@@ -167,7 +167,7 @@ class Service:
         job = Job(exchange, "POST", call.method, "", "application/grpc", call.headers, tail, received, deadline)
         parse = partial(codec.parse, self._model, message)
         encode = partial(codec.encode, self._model)
-        job.task = exchange.task = Inference(self._served, parse, encode, call.headers)
+        job.task = Inference(self._served, parse, encode, call.headers)
 
         def gone() -> None:
             # Its turn will come, and be dropped and counted.
@@ -199,11 +199,10 @@ class Service:
 class _Unary:
     """Sends the dataplane's answer to ``ModelInfer``."""
 
-    __slots__ = ("_call", "task")
+    __slots__ = ("_call",)
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self.task: Inference
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         metadata = [header for header in headers if not header[0].startswith("content-")]
@@ -227,8 +226,7 @@ class _Stream:
         self._service = service
         self._call = call
         self._tail = tail
-        self._received = 0.0
-        self.task: Inference
+        self._message = b""
 
     def next(self) -> None:
         """Wait for the next request."""
@@ -239,7 +237,7 @@ class _Stream:
         if status == _OK:
             message = codec.streamed(body)
         else:
-            message = codec.stream_error(answers.message(body)[:_LONGEST_ERROR], self.task.id)
+            message = codec.stream_error(answers.message(body)[:_LONGEST_ERROR], codec.request_id(self._message))
         self._call.send(message, self._sent)
 
     def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
@@ -249,6 +247,7 @@ class _Stream:
         if message is None:
             self._call.end()
             return
+        self._message = message
         self._service.submit(self._call, message, self, self._tail, self._service.now())
 
     def _sent(self, success: bool) -> None:

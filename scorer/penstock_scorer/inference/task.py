@@ -49,11 +49,6 @@ class Inference:
         """The script's function; known once :meth:`arguments` has been called."""
         return self._callee.call
 
-    @property
-    def id(self) -> str:
-        """The client's id; empty without one, or before the request has been read."""
-        return self.request.id if self.request is not None else ""
-
     def arguments(self) -> dict[str, Any]:
         """Parse and check the request.
 
