@@ -183,7 +183,11 @@ class Service:
         return self._clock()
 
     def _model_ready(self, request: pb.ModelReadyRequest) -> Message:
-        self._model.check(request.name, request.version)
+        try:
+            self._model.check(request.name, request.version)
+        except BadInputError:
+            # As Triton answers: a model that is not there is not ready.
+            return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
     def _model_metadata(self, request: pb.ModelMetadataRequest) -> Message:

@@ -1,7 +1,7 @@
 """The protocol's element types, and which numpy type stands for each.
 
-Two types have no numpy twin. BF16 is widened to float32, which holds every BF16 value exactly (Triton's clients
-do the same); an array of ``ml_dtypes.bfloat16`` is sent as BF16. BYTES is an object array of ``bytes``.
+Two types have no numpy twin. BF16 is widened to float32, which holds every BF16 value exactly and which every library
+takes; an array of ``ml_dtypes.bfloat16`` is sent as BF16. BYTES is an object array of ``bytes``.
 """
 
 from __future__ import annotations

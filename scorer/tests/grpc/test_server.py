@@ -114,6 +114,8 @@ def test_every_method_answers(start: Any) -> None:
     assert client("ServerReady").ready
     assert client("ServerMetadata").name == "penstock-scorer"
     assert client("ModelReady", pb.ModelReadyRequest(name="iris", version="1")).ready
+    assert not client("ModelReady", pb.ModelReadyRequest(name="other")).ready
+    assert not client("ModelReady", pb.ModelReadyRequest(name="iris", version="2")).ready
     metadata = client("ModelMetadata", pb.ModelMetadataRequest(name="iris"))
     assert (metadata.name, list(metadata.versions), metadata.platform) == ("iris", ["1"], "python")
     request = infer_request(np.ones((2, 1), "f4"), id="7")
@@ -123,7 +125,7 @@ def test_every_method_answers(start: Any) -> None:
     assert [output.name for output in answer.outputs] == ["x0", "pid"]
     assert list(answer.outputs[0].shape) == [2, 1]
     assert answer.raw_output_contents[0] == np.ones(2, "f4").tobytes()
-    eventually(server, 'penstock_scorer_requests_total{code="200"} 6')
+    eventually(server, 'penstock_scorer_requests_total{code="200"} 8')
     assert server.stop() == 0
     assert not (Path(server.uds).parent / "g").exists()
 
