@@ -14,13 +14,12 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_scorer.errors import AddressInUseError, WorkerDiedError
 from penstock_scorer.supervision import worker as worker_process
 from penstock_scorer.supervision.failure import Failure, publish
-from penstock_scorer.supervision.sockets import bind_tcp, bind_unix, check_unix, reserve_tcp
+from penstock_scorer.supervision.sockets import GrpcAddresses, bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
 from penstock_scorer.telemetry.metrics import Metrics
 
@@ -61,7 +60,7 @@ class Supervisor:
         self._signals = b""
         self._listener: socket.socket
         self._health: socket.socket | None = None
-        self._grpc: socket.socket | None = None
+        self._grpc: GrpcAddresses | None = None
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code.
@@ -74,7 +73,7 @@ class Supervisor:
         self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
         try:
             self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None
-            self._reserve_grpc()
+            self._grpc = GrpcAddresses(settings) if settings.grpc_addresses else None
             self._announce()
             self._catch_signals()
             if settings.model_dir:
@@ -255,21 +254,9 @@ class Supervisor:
         if self._settings.uds is not None and self._listener.fileno() >= 0:
             self._settings.uds.unlink(missing_ok=True)
         self._listener.close()
-        for path in self._grpc_paths():
-            path.unlink(missing_ok=True)
         for held in (self._health, self._grpc):
             if held is not None:
                 held.close()
-
-    def _reserve_grpc(self) -> None:
-        """Workers bind gRPC's sockets themselves; that they can is found out here, before anything starts."""
-        if self._settings.grpc_port is not None:
-            self._grpc = reserve_tcp(self._settings.host, self._settings.grpc_port)
-        for path in self._grpc_paths():
-            check_unix(path)
-
-    def _grpc_paths(self) -> list[Path]:
-        return [Path(address.removeprefix("unix:")) for address in self._settings.grpc_addresses if "unix:" in address]
 
     def _announce(self) -> None:
         print("Server settings")  # noqa: T201
