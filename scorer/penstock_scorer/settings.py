@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import json
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +86,14 @@ class Settings:
 
     @property
     def slots(self) -> int:
-        """Requests one worker runs at once: its share of ``max_concurrent``, rounded up."""
-        return max(1, math.ceil((self.max_concurrent or 1) / self.worker_count))
+        """Requests one worker runs at once, at most: the largest :meth:`share`."""
+        return self.share(0)
+
+    def share(self, worker: int) -> int:
+        """Requests the worker of this index runs at once: the shares of all add up to ``max_concurrent``."""
+        if self.max_concurrent is None:
+            return 1
+        return max(1, self.max_concurrent // self.worker_count + (worker < self.max_concurrent % self.worker_count))
 
     @property
     def local(self) -> bool:
@@ -190,6 +195,12 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         failure_file=_absolute(given.get("PENSTOCK_FAILURE_FILE"), cwd),
         notes=tuple(notes),
     )
+    if settings.max_concurrent is not None and settings.worker_count > settings.max_concurrent:
+        note = (
+            f"{settings.worker_count} workers were asked for, {settings.max_concurrent} are started: this instance may "
+            f"run {settings.max_concurrent} request(s) at once (PENSTOCK_MAX_CONCURRENT), the others would be idle."
+        )
+        settings = replace(settings, worker_count=settings.max_concurrent, notes=(*settings.notes, note))
     if settings.grpc_port is not None and settings.grpc_uds is not None:
         raise SettingsError("Both --grpc_port and --grpc_uds are given: gRPC is served in one place.")
     if settings.grpc_addresses:

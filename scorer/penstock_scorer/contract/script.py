@@ -8,6 +8,7 @@ application root, the source directory and its own folder importable. Every fail
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.contract import rawhttp, shims
-from penstock_scorer.contract.signature import RunSignature, analyse, check_infer
+from penstock_scorer.contract.signature import RunSignature, analyse, check_infer, infer_extras
 from penstock_scorer.errors import (
     BadSignatureError,
     InitError,
@@ -27,7 +28,8 @@ from penstock_scorer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import AbstractEventLoop
+    from collections.abc import Awaitable, Callable
 
 MODULE_NAME = "entry_module"
 
@@ -45,14 +47,20 @@ class Script:
     """Without it ``/score`` takes requests of the Open Inference Protocol."""
     _metadata: Callable[[], Any] | None = None
 
-    def init(self) -> None:
-        """Call the user's ``init``.
+    @property
+    def merged_infer(self) -> Callable[..., Any] | None:
+        """``infer``, where it takes the tensors alone: what it is told beside them could not be merged."""
+        return self.infer if self.infer is not None and not infer_extras(self.infer) else None
+
+    def init(self) -> AbstractEventLoop | None:
+        """Call the user's ``init``; the event loop it was awaited on, if it is ``async``.
 
         Raises:
             InitError: it raised, ``SystemExit`` included.
         """
         try:
-            self._init()
+            result = self._init()
+            return _complete(result) if inspect.isawaitable(result) else None
         except BaseException as error:
             raise InitError(f"init() in {self.path.name} raised {sentence(error)}") from error
 
@@ -99,6 +107,17 @@ def load(path: Path, search: tuple[Path, ...] = ()) -> Script:
         path, analyse(run, raw=has_run and rawhttp.requested()), module.init, infer, has_run,
         metadata if callable(metadata) else None,
     )  # fmt: skip
+
+
+def _complete(result: Awaitable[Any]) -> AbstractEventLoop:
+    import asyncio  # noqa: PLC0415 - where it is needed
+
+    async def awaited() -> None:
+        await result
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(awaited())
+    return loop
 
 
 def sentence(error: BaseException) -> str:

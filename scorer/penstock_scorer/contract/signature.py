@@ -6,9 +6,10 @@ import functools
 import importlib
 import inspect
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.inputs import InputMode, Parameter
 from penstock_scorer.errors import BadSignatureError
 
@@ -31,6 +32,10 @@ class RunSignature:
     wants_headers: bool
     notes: tuple[str, ...] = field(default=())
     """Sentences for the log, about what was found or forgiven."""
+    awaited: bool = False
+    """Whether ``run`` is ``async``."""
+    batch: BatchPolicy | None = None
+    """How it may be merged, where it is marked ``@batched``."""
 
 
 def analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
@@ -42,8 +47,19 @@ def analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
 
     Raises:
         BadSignatureError: positional-only parameters, ``*args``, ``**kwargs``, no data parameter, or both
-            ``@rawhttp`` and ``@input_schema``.
+            ``@rawhttp`` and ``@input_schema``; ``@batched`` with either, or on an ``async def run``.
     """
+    signature = _analyse(run, raw=raw)
+    awaited = inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
+    batch = policy_of(run)
+    if batch is not None and signature.mode is not InputMode.TEXT:
+        raise BadSignatureError("A @batched run() cannot be decorated with @rawhttp or @input_schema.")
+    if batch is not None and awaited:
+        raise BadSignatureError("A @batched run() cannot be async: batches are formed before it, not inside.")
+    return replace(signature, awaited=awaited, batch=batch)
+
+
+def _analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
     found = list(inspect.signature(run).parameters.values())
     if any(p.kind not in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in found):
         raise BadSignatureError("run() cannot accept positional-only arguments, *args, or **kwargs.")
@@ -80,6 +96,11 @@ def check_infer(infer: Callable[..., Any]) -> None:
     for parameter in parameters[1:]:
         if parameter.name not in INFER_EXTRAS and parameter.default is parameter.empty:
             raise BadSignatureError(f"infer() has a parameter {parameter.name!r} that nothing is given for.")
+
+
+def infer_extras(infer: Callable[..., Any]) -> set[str]:
+    """What ``infer`` takes beside the tensors."""
+    return set(INFER_EXTRAS) & set(list(inspect.signature(infer).parameters)[1:])
 
 
 def _object_signature(

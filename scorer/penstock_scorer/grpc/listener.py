@@ -38,7 +38,7 @@ _NEVER = 1e9
 class Call:
     """One call on grpcio's hands. Its methods may be called from any thread; callbacks come on the listener's."""
 
-    __slots__ = ("_begun", "_call", "_deadline", "closed", "metadata", "method", "on_close")
+    __slots__ = ("_begun", "_call", "_deadline", "_gone", "closed", "metadata", "method", "on_close")
 
     def __init__(self, event: Any) -> None:
         self._call = event.call
@@ -52,7 +52,8 @@ class Call:
         self.closed = False
         """Whether the caller has gone."""
         self.on_close: Callable[[], None] | None = None
-        """Called when it goes before it has its answer."""
+        """Called, on the listener's thread, when it goes before it has its answer."""
+        self._gone: Callable[[], None] | None = None
         self._call.start_server_batch((_cygrpc.ReceiveCloseOnServerOperation(0),), self._over)
 
     def remaining(self) -> float | None:
@@ -91,6 +92,10 @@ class Call:
         status = _cygrpc.SendStatusFromServerOperation((), code, details.encode(), 0)
         self._batch((*self._begin(metadata or []), status))
 
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        """Call ``gone``, too, on the listener's thread when the caller goes from now on; None: no longer."""
+        self._gone = gone
+
     def _begin(self, metadata: Headers) -> tuple[Any, ...]:
         if self._begun:
             return ()
@@ -106,8 +111,9 @@ class Call:
     def _over(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
             self.closed = True
-            if self.on_close is not None:
-                self.on_close()
+            for callback in (self.on_close, self._gone):
+                if callback is not None:
+                    callback()
 
 
 class Listener:

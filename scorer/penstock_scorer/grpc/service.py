@@ -85,7 +85,7 @@ class Service:
     def __init__(
         self,
         served: Served,
-        submit: Callable[[Job, Lane], None],
+        submit: Callable[[Job], None],
         lane: Lane,
         guard: Guard | None = None,
         *,
@@ -167,16 +167,18 @@ class Service:
         job = Job(exchange, "POST", call.method, "", "application/grpc", call.headers, tail, received, deadline)
         parse = partial(codec.parse, self._model, message)
         encode = partial(codec.encode, self._model)
-        job.task = Inference(self._served, parse, encode, call.headers)
+        job.task = task = Inference(self._served, parse, encode, call.headers)
+        job.encode = task.encode
+        job.lane = self._lane
 
         def gone() -> None:
-            # Its turn will come, and be dropped and counted.
+            # Should it go before the dataplane watches it, its turn will come, and be dropped and counted.
             job.deadline = received
 
         call.on_close = gone
         if call.closed:
             gone()
-        self._submit(job, self._lane)
+        self._submit(job)
 
     def now(self) -> float:
         """The time, on the dataplane's clock."""
@@ -200,13 +202,31 @@ class Service:
         call.end(Code.of(status), message[:_LONGEST_ERROR])
 
 
-class _Unary:
-    """Sends the dataplane's answer to ``ModelInfer``."""
-
-    __slots__ = ("_call",)
+class _Exchange:
+    """What an answer needs of a call, whatever its method."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
+
+    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+        """Never called: a task answers with one piece."""
+        raise NotImplementedError
+
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Never called, as :meth:`stream` is not."""
+        raise NotImplementedError
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone``, on the listener's thread, when the caller goes."""
+        self._call.watch(gone)
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`."""
+        self._call.watch(None)
+
+
+class _Unary(_Exchange):
+    """Sends the dataplane's answer to ``ModelInfer``."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         metadata = [header for header in headers if not header[0].startswith("content-")]
@@ -215,11 +235,8 @@ class _Unary:
         else:
             self._call.end(Code.of(status), answers.message(body)[:_LONGEST_ERROR], metadata)
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        raise NotImplementedError
 
-
-class _Stream:
+class _Stream(_Exchange):
     """One ``ModelStreamInfer``: the next request is read when the last one has its answer.
 
     So answers are in order, a stream holds one place in the queue, and a client that sends faster than it is served
@@ -227,8 +244,8 @@ class _Stream:
     """
 
     def __init__(self, service: Service, call: Call, tail: Headers) -> None:
+        super().__init__(call)
         self._service = service
-        self._call = call
         self._tail = tail
         self._message = b""
 
@@ -243,9 +260,6 @@ class _Stream:
         else:
             message = codec.stream_error(answers.message(body)[:_LONGEST_ERROR], codec.request_id(self._message))
         self._call.send(message, self._sent)
-
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        raise NotImplementedError
 
     def _arrived(self, message: bytes | None) -> None:
         if message is None:

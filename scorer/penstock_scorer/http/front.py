@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from penstock_scorer.contract.openapi import OpenApi, UnknownVersionError
 from penstock_scorer.dataplane import answers
-from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.dataplane.job import Exchange, Headers, Job
 from penstock_scorer.http.ids import IdTooLongError, response_headers
 from penstock_scorer.telemetry import exposition
 from penstock_scorer.telemetry.metrics import ErrorKind, Lane, Metrics
@@ -35,7 +35,7 @@ _UNAUTHORIZED = (
 )
 
 
-class Incoming(Protocol):
+class Incoming(Exchange, Protocol):
     """One request as the transport delivers it."""
 
     method: str
@@ -50,12 +50,6 @@ class Incoming(Protocol):
 
     def read(self, done: Callable[[bytes | None], None]) -> None:
         """Call ``done`` with the body once it is whole, or with None when the client has left."""
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
-
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        """Start an answer of unknown length."""
 
 
 class Front:

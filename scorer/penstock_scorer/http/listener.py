@@ -14,10 +14,13 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from granian.http import HTTP1Settings, HTTP2Settings
+
+from penstock_scorer.http.cutting import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
 _granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
+_FLUSH_S = 0.05
+"""From the last piece of a stream that failed to cutting its connection."""
 
 
 class Request:
     """One request on granian's hands (:class:`penstock_scorer.http.front.Incoming`)."""
 
-    __slots__ = ("_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
+    __slots__ = ("_leaving", "_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
 
     def __init__(self, scope: Any, protocol: Any) -> None:
         self._scope = scope
@@ -68,6 +73,30 @@ class Request:
             return True
 
         return send
+
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Cut the connection; over a Unix socket, whose clients have no address to find it by, end the answer.
+
+        So it is over HTTP/2, where others share the connection.
+        """
+        if self._scope.http_version.startswith("1"):
+            # granian writes on threads of its own and does not say when; while `send` is held it does not end the
+            # answer properly.
+            timer = threading.Timer(_FLUSH_S, lambda _held: cut(self._scope.client), (send,))
+            timer.daemon = True
+            timer.start()
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone``, on granian's Python thread, when the connection ends.
+
+        Over HTTP/2 that is when the whole connection ends, not the one stream.
+        """
+        self._leaving = leaving = self._protocol.client_disconnect()
+        leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`: the next request on the connection may have a watch of its own."""
+        self._leaving.cancel()
 
 
 class Listener:

@@ -142,7 +142,8 @@ class V2:
                 self._lane.failed(ErrorKind.DISCONNECTED)
                 return
             parse = partial(_parse, body, header("inference-header-content-length"))
-            job.task = Inference(self._served, parse, partial(_encode, self._model), job.headers)
+            job.task = task = Inference(self._served, parse, partial(_encode, self._model), job.headers)
+            job.encode = task.encode
             self._submit(job)
 
         request.read(arrived)
@@ -151,11 +152,14 @@ class V2:
 class _Exchange:
     """Sends the dataplane's errors as this protocol writes them."""
 
-    __slots__ = ("_respond", "stream")
+    __slots__ = ("_respond", "abort", "stream", "unwatch", "watch")
 
     def __init__(self, request: Incoming) -> None:
         self._respond: Respond = request.respond
         self.stream = request.stream
+        self.abort = request.abort
+        self.watch = request.watch
+        self.unwatch = request.unwatch
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A result as it is, an error as ``{"error": sentence}``."""

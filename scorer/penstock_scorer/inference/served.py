@@ -28,6 +28,8 @@ class Served:
         self.model = Model(*identity, *specs(script.metadata()))
         self.takes_score = not script.has_run
         """Whether ``/score`` is for the protocol too: the script has nothing else to answer it with."""
+        self.merges = script.merged_infer is not None
+        """Whether tensors may be merged with those of others."""
         self._script = script
         self._callee: Callee | None = None
         if script.infer is not None and find_spec("numpy") is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from penstock_scorer.contract.inputs import BadInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from penstock_scorer.dataplane.job import Headers
     from penstock_scorer.inference.callee import Callee
@@ -49,17 +49,29 @@ class Inference:
         """The script's function; known once :meth:`arguments` has been called."""
         return self._callee.call
 
-    def arguments(self) -> dict[str, Any]:
-        """Parse and check the request.
+    def inputs(self) -> Mapping[str, Any] | None:
+        """The tensors, where the script's ``infer`` takes nothing else; None: ask for :meth:`arguments`.
 
         Raises:
-            BadInputError: it is malformed, or not what the model takes.
+            BadInputError: the request is malformed, or not what the model takes.
         """
+        return self._read().inputs if self._served.merges else None
+
+    def arguments(self) -> dict[str, Any]:
+        """What to call the script with.
+
+        Raises:
+            BadInputError: the request is malformed, or not what the model or the script takes.
+        """
+        request = self._read()
+        return self._callee.arguments(request, self._headers)
+
+    def _read(self) -> InferRequest:
         self._callee = self._served.callee()
         self.request = request = self._parse()
         if self._served.model.inputs:
             _check(self._served.model, request)
-        return self._callee.arguments(request, self._headers)
+        return request
 
     def encode(self, result: Any) -> tuple[Headers, bytes]:
         """The answer's headers and body.

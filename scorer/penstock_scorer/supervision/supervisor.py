@@ -58,6 +58,12 @@ class Supervisor:
         self._script: Script | None = None
         self._wake, self._wake_writer = socket.socketpair()
         self._signals = b""
+        self._hang_after = (
+            settings.scoring_timeout_ms / 1000
+            + settings.worker_timeout_s
+            + settings.drain_seconds
+            + _KILL_AFTER_GRACE_S
+        )
         self._listener: socket.socket
         self._health: socket.socket | None = None
         self._grpc: GrpcAddresses | None = None
@@ -79,7 +85,7 @@ class Supervisor:
             if settings.model_dir:
                 os.environ["AZUREML_MODEL_DIR"] = settings.model_dir
             if settings.preload:
-                self._script = worker_process.prepare(settings)
+                self._script, _ = worker_process.prepare(settings)
             for index in range(settings.worker_count):
                 self._fork(index)
             return self._loop()
@@ -110,13 +116,15 @@ class Supervisor:
                     self._kill_all()
                     return 0
             else:
+                self._kill_hung()
                 self._replace()
                 self._go()
 
     def _wait(self, deadline: float | None) -> None:
         """Until a worker speaks or dies, a signal comes, or a replacement is due."""
-        due = [*self._replace_at.values()] if deadline is None else [deadline]
-        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        now = time.monotonic()
+        due = [now + self._hang_after / 10, *self._replace_at.values()] if deadline is None else [deadline]
+        timeout = max(0.0, min(due) - now)
         wires = {worker.wire: worker for worker in self._workers.values()}
         readable, _, _ = select.select([self._wake, *wires], [], [], timeout)
         for source in readable:
@@ -205,6 +213,19 @@ class Supervisor:
             backoff = min(_MAX_BACKOFF_S, 0.5 * 2**self._boot_failures)
             self._replace_at[worker.index] = time.monotonic() + backoff
         return None
+
+    def _kill_hung(self) -> None:
+        """End workers that cannot end themselves: native code that keeps the interpreter's lock stops every thread.
+
+        A worker notices by itself that ``run`` does not end, interrupts it, drains and leaves. One that is still
+        in the same call after all that has no thread left to notice anything.
+        """
+        now = time.perf_counter()
+        for worker in self._workers.values():
+            since = self._metrics.running_since(worker.index)
+            if since is not None and now - since > self._hang_after:
+                self._say(f"Worker {worker.index} (pid {worker.pid}) hangs in run() and does not answer; killing it.")
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _replace(self) -> None:
         now = time.monotonic()

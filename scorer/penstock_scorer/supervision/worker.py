@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from penstock_scorer.auth.guard import Guard
+from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.contract.script import Script, load
-from penstock_scorer.dataplane.executor import Limits
+from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
 from penstock_scorer.http.cors import Cors
@@ -39,6 +40,7 @@ from penstock_scorer.supervision.memory import keep_freed_memory
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Sequence
 
     from penstock_scorer.dataplane.job import Headers
@@ -84,8 +86,8 @@ class Place:
     """Loaded before the fork (``WORKER_PRELOAD``)."""
 
 
-def prepare(settings: Settings) -> Script:
-    """Import the script and call its ``init``.
+def prepare(settings: Settings) -> tuple[Script, AbstractEventLoop | None]:
+    """Import the script and call its ``init``; with the event loop of an ``async def init``.
 
     Raises:
         ScorerError: the script cannot be served, or its ``logging.json`` is wrong.
@@ -96,13 +98,12 @@ def prepare(settings: Settings) -> Script:
     script = load(settings.entry_script, search)
     for note in script.run.notes:
         _log.info(note)
-    script.init()
-    return script
+    return script, script.init()
 
 
 def work(place: Place) -> None:
     """Be a worker; never returns."""
-    _die_with(place.supervisor)
+    die_with(place.supervisor)
     faulthandler.enable()
     code = 1
     try:
@@ -131,10 +132,13 @@ class _Worker:
     def run(self) -> int:
         place, settings = self._place, self._place.settings
         began = time.perf_counter()
-        script = place.script or prepare(settings)
-        *lanes, grpc_lane = (place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES))
-        scoring = Scoring(script.run, _limits(settings), lanes, self._leave)
+        # A loop made before the fork is not ours to use.
+        script, loop = (place.script, None) if place.script else prepare(settings)
         served = Served(script, settings.model_identity)
+        *lanes, grpc_lane = (place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES))
+        scoring = Scoring(
+            script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.merged_infer, loop=loop
+        )
         front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
         listeners: list[Transport] = [Listener(place.listener, front)]
         if settings.grpc_addresses:
@@ -249,10 +253,16 @@ def _common(settings: Settings) -> Headers:
     return [("x-ms-server-version", settings.server_version)] if settings.server_version else []
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
+    # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
+    batch = script.run.batch
+    if batch is None and script.merged_infer is not None and not script.run.awaited:
+        batch = policy_of(script.merged_infer) or BatchPolicy()
+    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
     return Limits(
-        slots=settings.slots,
+        slots=slots,
+        batch=batch,
         max_queue=settings.max_queue,
         max_wait=None if wait is None else wait / 1000,
         timeout=settings.scoring_timeout_ms / 1000,
@@ -260,7 +270,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor dies, however it dies."""
     prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -272,7 +273,8 @@ def test_work_whose_caller_is_late_or_gone_is_dropped_and_counted(start: Any) ->
         assert late.result()[0] == "DEADLINE_EXCEEDED"
     assert client.infer().outputs
     assert server.out.read_text().count("ran") == 2
-    eventually(server, 'errors_total{kind="expired"} 2')
+    found = re.findall(r'errors_total{kind="(?:expired|disconnected)"} (\d+)', server.get("/metrics").body.decode())
+    assert sum(map(int, found)) == 2
     eventually(server, "requests_in_flight 0")
 
 
@@ -347,6 +349,37 @@ def test_a_megabyte_from_many_clients_at_once_reaches_the_right_ones(start: Any)
     _, client = start(script_threads, PENSTOCK_MAX_CONCURRENT="3")
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(64)))
+
+
+def test_concurrent_requests_are_merged_and_each_gets_its_own_rows(start: Any) -> None:
+    text = """
+import time
+import numpy as np
+calls = 0
+def init(): pass
+def infer(inputs):
+    global calls
+    calls += 1
+    time.sleep(0.02)
+    return {"y": inputs["x0"] * 2, "calls": np.full(len(inputs["x0"]), calls)}
+"""
+    server, client = start(text)
+
+    def ask(number: int) -> int:
+        array = np.full((1 + number % 3, 4), number, "f4")
+        if number % 10 == 9:
+            bad = infer_request(array)
+            bad.inputs[0].shape[0] = 99
+            assert refusal(lambda: client("ModelInfer", bad))[0] == "INVALID_ARGUMENT"
+            return 0
+        answer = client.infer(array)
+        assert answer.raw_output_contents[0] == (array * 2).tobytes()
+        return int(np.frombuffer(answer.raw_output_contents[1], "i8")[0])
+
+    with ThreadPoolExecutor(16) as pool:
+        calls = max(pool.map(ask, range(100)))
+    assert calls < 60
+    assert "batch_size" in server.get("/metrics").body.decode()
 
 
 def test_a_client_that_stops_reading_or_sends_garbage_harms_nobody(start: Any) -> None:
