@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", help="port to listen on (default 5001)")
     parser.add_argument("--uds", metavar="PATH", help="listen on this Unix socket instead of a port")
     parser.add_argument("--health_port", metavar="PORT", help="answer GET / on this port too")
+    parser.add_argument("--grpc_port", metavar="PORT", help="serve the Open Inference Protocol over gRPC on this port")
+    parser.add_argument("--grpc_uds", metavar="PATH", help="serve it on this Unix socket instead")
     parser.add_argument("--worker_count", metavar="N", help="worker processes (default 1)")
     parser.add_argument("--access_control_allow_origins", metavar="A,B", help="origins that may call from a browser")
     parser.add_argument("--config_file", metavar="FILE", help="JSON with the names of environment variables as keys")

@@ -24,6 +24,8 @@ from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.http.front import Front
+from penstock_scorer.http.v2 import V2
+from penstock_scorer.inference.served import Served
 from penstock_scorer.telemetry.metrics import Metrics
 
 
@@ -97,9 +99,12 @@ class App:
         self.metrics = Metrics(1, limits.slots + 2)
         lanes = [self.metrics.lane(0, lane) for lane in range(limits.slots + 2)]
         self.left: list[str] = []
-        self.scoring = Scoring(self.script.run, limits, lanes, self.left.append, infer=self.script.infer, loop=loop)
+        self.scoring = Scoring(
+            self.script.run, limits, lanes, self.left.append, infer=self.script.merged_infer, loop=loop
+        )
         self.openapi = OpenApi(self.script.run.call, ServiceInfo(), path.parent)
-        self.front = Front(self.scoring, self.openapi, self.metrics, lanes[0], front.pop("guard", None), **front)
+        v2 = V2(Served(self.script), self.scoring.submit, lanes[0])
+        self.front = Front(self.scoring, self.openapi, self.metrics, lanes[0], front.pop("guard", None), v2=v2, **front)
 
     def __call__(self, method: str = "GET", target: str = "/score", body: bytes = b"", **headers: str) -> FakeRequest:
         path, _, query = target.partition("?")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HEADERS_PARAMETER = "request_headers"
+INFER_EXTRAS = ("parameters", HEADERS_PARAMETER)
+"""What ``infer`` may take beside the tensors."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,26 @@ def _analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
     if schema_names is None:
         return RunSignature(run, InputMode.TEXT, parameters, wants_headers)
     return _object_signature(run, parameters, schema_names, wants_headers=wants_headers)
+
+
+def check_infer(infer: Callable[..., Any]) -> None:
+    """That ``infer`` can be called with the tensors, and with nothing but what it may ask for.
+
+    Raises:
+        BadSignatureError: it has no parameter for them, or one that nobody gives.
+    """
+    parameters = list(inspect.signature(infer).parameters.values())
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or any(parameter.kind not in kinds for parameter in parameters):
+        raise BadSignatureError("infer() needs one parameter for the tensors, and no *args or positional-only ones.")
+    for parameter in parameters[1:]:
+        if parameter.name not in INFER_EXTRAS and parameter.default is parameter.empty:
+            raise BadSignatureError(f"infer() has a parameter {parameter.name!r} that nothing is given for.")
+
+
+def infer_extras(infer: Callable[..., Any]) -> set[str]:
+    """What ``infer`` takes beside the tensors."""
+    return set(INFER_EXTRAS) & set(list(inspect.signature(infer).parameters)[1:])
 
 
 def _object_signature(

@@ -31,6 +31,12 @@ def error(message: str) -> bytes:
     return json.dumps({"message": message}).encode("ascii")
 
 
+def message(body: bytes) -> str:
+    """The message of a body that :func:`error` made."""
+    text: str = json.loads(body)["message"]
+    return text
+
+
 def headers(*, failed: bool = False, extra: Headers | None = None, tail: Headers | None = None) -> Headers:
     """Headers of a JSON error."""
     return [CONTENT_JSON, (FAILED, "True" if failed else "False"), *(extra or ()), *(tail or ())]

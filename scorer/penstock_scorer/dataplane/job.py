@@ -9,6 +9,8 @@ from penstock_scorer.dataplane.forks import end_if_forked
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from penstock_scorer.telemetry.metrics import Lane
+
 Headers = list[tuple[str, str]]
 
 
@@ -37,6 +39,23 @@ class Exchange(Protocol):
         """End :meth:`watch`."""
 
 
+class Task(Protocol):
+    """Work with a wire format of its own, instead of that of ``/score``: read and written on the slot's thread."""
+
+    def inputs(self) -> Mapping[str, Any] | None:
+        """Tensors for ``infer``, which may be merged; None: use :meth:`arguments`. Raises ``BadInputError``."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What to call ``call`` with. Raises ``BadInputError``."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The script's function, once :meth:`arguments` has been called."""
+
+    def encode(self, result: Any) -> tuple[Headers, bytes]:
+        """Headers and body of a 200 answer. Raises ``BadInputError`` or ``NotSerializableError``."""
+
+
 class Job:
     """One request whose body has arrived.
 
@@ -57,11 +76,13 @@ class Job:
         "expires",
         "headers",
         "inputs",
+        "lane",
         "method",
         "path",
         "query",
         "received",
         "tail",
+        "task",
         "watched",
     )
 
@@ -90,6 +111,10 @@ class Job:
         self.deadline = deadline
         """When the caller stops waiting, on the executor's clock."""
         self.body = b""
+        self.task: Task | None = None
+        """None: the contract of ``/score``."""
+        self.lane: Lane | None = None
+        """Counters of the transport's thread; None: HTTP's."""
         self.expires: float | None = None
         """When it has waited for a slot long enough."""
         self.closed = False
@@ -97,9 +122,9 @@ class Job:
         self.watched = False
         """Whether its client is watched for leaving."""
         self.inputs: Mapping[str, Any] | None = None
-        """Tensors for ``infer``; None: the body is for ``run``."""
+        """Tensors for ``infer``; None: the task or the body is for ``run``."""
         self.encode: Callable[[Any], tuple[Headers, bytes]] | None = None
-        """With ``inputs``: writes what ``infer`` returned, on the slot's thread. The body of a 200 answer."""
+        """With ``inputs`` or ``task``: writes what the script returned, on the slot's thread."""
         self._startable: list[Any] = [None]
         self._unanswered: list[Any] = [None]
 

@@ -46,6 +46,12 @@ class Merged:
         """Run and answer ``jobs``, in as few calls as their inputs allow."""
         groups: dict[Hashable, list[tuple[Job, Any]]] = {}
         for job in jobs:
+            if job.task is not None:
+                try:
+                    job.inputs = job.task.inputs()
+                except BadInputError as error:
+                    self._replies.bad_input(job, seat, error)
+                    continue
             if job.inputs is not None:
                 key = merge_key(job.inputs)
                 groups.setdefault(job if key is None else ("infer", key), []).append((job, job.inputs))

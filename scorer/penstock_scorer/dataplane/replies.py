@@ -46,6 +46,9 @@ class Replies:
 
     def result(self, job: Job, seat: Seat, result: Any, seconds: float) -> None:
         """Send what ``run`` returned after ``seconds``, unless it is a stream."""
+        if job.encode is not None:
+            self.outputs(job, seat, result, seconds)
+            return
         elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
         if _is_response(result):
             self._respond(job, seat, result, elapsed)
@@ -58,10 +61,13 @@ class Replies:
         self._ok(job, seat, [answers.CONTENT_JSON, answers.RUN_OK, elapsed, *job.tail], body)
 
     def outputs(self, job: Job, seat: Seat, outputs: Any, seconds: float) -> None:
-        """Send what ``infer`` returned after ``seconds``, written by the job's own ``encode``."""
+        """Send what the script returned after ``seconds``, written by the job's own ``encode``."""
         assert job.encode is not None  # noqa: S101 - said to mypy; it comes with the inputs
         try:
             headers, body = job.encode(outputs)
+        except BadInputError as error:
+            self.bad_input(job, seat, error)
+            return
         except Exception as error:  # noqa: BLE001 - whatever infer() returned, its caller gets an answer
             self.not_serializable(job, seat, error)
             return

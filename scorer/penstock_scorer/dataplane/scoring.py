@@ -1,8 +1,8 @@
 """The dataplane: admit a request, run the script on it, answer.
 
 It knows no transport: a request is a :class:`~penstock_scorer.dataplane.job.Job` whose exchange sends the
-answer. A job is for ``run`` (its ``body``), or for ``infer`` (its ``inputs`` and ``encode``); all share the same
-queue, slots and limits, whatever they came by.
+answer. A job is for ``/score`` (its ``body``), or brings a ``task`` (the Open Inference Protocol); all share the
+same queue, slots and limits, whatever they came by.
 """
 
 from __future__ import annotations
@@ -82,10 +82,11 @@ class Scoring:
         return self._signature.mode is InputMode.RAW
 
     def submit(self, job: Job) -> None:
-        """Queue a job whose body has arrived, or answer 429."""
-        self._front.lane.opened()
+        """Queue a job whose body has arrived, or answer 429. Called from any transport's thread."""
+        lane = job.lane or self._front.lane
+        lane.opened()
         if not self.executor.submit(job):
-            self._replies.refuse(job, self._front)
+            self._replies.refuse(job, Seat(lane, _nothing))
 
     def _make_merged(self, limits: Limits, infer: Callable[[dict[str, Any]], Any] | None) -> Merged | None:
         signature = self._signature
@@ -134,7 +135,7 @@ class Scoring:
             return
         begun = self._clock()
         try:
-            result = self._call(**arguments)
+            result = self._call(**arguments) if job.task is None else job.task.call(**arguments)
         except ScoringTimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
@@ -142,10 +143,10 @@ class Scoring:
             return
         seconds = self._clock() - begun
         seat.lane.observe(Histogram.RUN, seconds)
-        if type(result) not in PLAIN and (is_stream(result) or inspect.isawaitable(result)):
+        if type(result) not in PLAIN and (_is_stream(job, result) or inspect.isawaitable(result)):
             from penstock_scorer.dataplane.coroutines import complete, drive  # noqa: PLC0415 - asyncio, rarely
 
-            if not is_stream(result):
+            if not _is_stream(job, result):
                 complete(self._finish(job, seat, result, begun))
                 return
             pieces = chunks_of(result)
@@ -160,10 +161,14 @@ class Scoring:
         seat.lane.began(started)
         seat.lane.observe(Histogram.QUEUE, started - job.received)
         try:
+            if job.task is not None:
+                job.inputs = job.task.inputs()
             if job.inputs is not None:
                 await self._infer_async(job, seat)
             else:
-                await self._finish(job, seat, self._call(**self._arguments(job)), self._clock())
+                arguments = self._arguments(job)
+                call = self._call if job.task is None else job.task.call
+                await self._finish(job, seat, call(**arguments), self._clock())
         except BadInputError as error:
             self._replies.bad_input(job, seat, error)
         except SystemExit as error:
@@ -177,7 +182,7 @@ class Scoring:
     async def _finish(self, job: Job, seat: Seat, result: Any, begun: float) -> None:
         """Await what an ``async def run`` gave, and answer."""
         try:
-            if not is_stream(result):
+            if inspect.isawaitable(result):
                 result = await result
         except ScoringTimeoutError:
             raise
@@ -186,7 +191,7 @@ class Scoring:
             return
         seconds = self._clock() - begun
         seat.lane.observe(Histogram.RUN, seconds)
-        if type(result) not in PLAIN and is_stream(result):
+        if type(result) not in PLAIN and _is_stream(job, result):
             pieces = chunks_of(result)
             outlet = streaming.Outlet(job, seat, self._replies, result)
             if isinstance(pieces, AsyncIterator):
@@ -214,10 +219,12 @@ class Scoring:
 
     def _read_one(self, job: Job) -> Any:
         """What a batched ``run`` gets for one job."""
-        text = parse_text(job.method, job.query, job.body)
+        text = self._arguments(job)[self._text_parameter or ""]
         return (text, _header_dict(job.headers())) if self._signature.wants_headers else text
 
     def _arguments(self, job: Job) -> dict[str, Any]:
+        if job.task is not None:
+            return job.task.arguments()
         signature = self._signature
         if self._text_parameter is not None:
             arguments: dict[str, Any] = {self._text_parameter: parse_text(job.method, job.query, job.body)}
@@ -263,9 +270,10 @@ class Scoring:
 
     def _gone(self, job: Job) -> None:
         # Called on the transport's thread, so it is the transport's lane that counts.
+        lane = job.lane or self._front.lane
         if job.take_answer():
-            self._front.lane.failed(ErrorKind.DISCONNECTED)
-        self._front.lane.closed()
+            lane.failed(ErrorKind.DISCONNECTED)
+        lane.closed()
 
     def _overdue(self, job: Job) -> None:
         if not job.answered:
@@ -294,6 +302,11 @@ def _executor(
     from penstock_scorer.dataplane.coroutines import AsyncExecutor  # noqa: PLC0415 - asyncio, where it is needed
 
     return AsyncExecutor(limits, handlers, clock, loop)
+
+
+def _is_stream(job: Job, result: Any) -> bool:
+    """Whether to send it in pieces; a task answers with one piece."""
+    return job.task is None and is_stream(result)
 
 
 def _nothing() -> None:

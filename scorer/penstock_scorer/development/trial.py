@@ -105,7 +105,7 @@ def test_script(
         limits = Limits(slots=1, batch=loaded.run.batch)
         metrics = Metrics(1, limits.slots + _EXTRA_LANES)
         lanes = [metrics.lane(0, index) for index in range(limits.slots + _EXTRA_LANES)]
-        scoring = Scoring(loaded.run, limits, lanes, lambda _why: None, infer=loaded.infer, loop=loop)
+        scoring = Scoring(loaded.run, limits, lanes, lambda _why: None, infer=loaded.merged_infer, loop=loop)
         sent = [(name.lower(), value) for name, value in (headers or {}).items()]
         if "content-type" not in dict(sent):
             sent.append(("content-type", "application/json"))

@@ -7,6 +7,7 @@ to wait for (health, metrics, refusals) is answered at once.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from functools import partial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from penstock_scorer.auth.guard import Guard
     from penstock_scorer.dataplane.scoring import Scoring
     from penstock_scorer.http.cors import Cors
+    from penstock_scorer.http.v2 import V2
     from penstock_scorer.telemetry.access import AccessLog
 
 _log = logging.getLogger("penstock_scorer.http")
@@ -73,6 +75,7 @@ class Front:
         common: Headers of every answer of ``/``, ``/score`` and ``/swagger.json``.
         cors: Cross-origin rules, if any.
         access: The access log, if any.
+        v2: The Open Inference Protocol, if it is served.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Front:
         common: Headers | None = None,
         cors: Cors | None = None,
         access: AccessLog | None = None,
+        v2: V2 | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._scoring = scoring
@@ -98,6 +102,7 @@ class Front:
         self._common = common or []
         self._cors = cors
         self._access = access
+        self._v2 = v2
         self._clock = clock
         self.draining = False
 
@@ -129,32 +134,43 @@ class Front:
             self._lane.failed(ErrorKind.BAD_INPUT)
             self._lane.answered(413, self._clock() - received)
             close = [] if self.draining else [("connection", "close")]
-            message = answers.error(answers.TOO_LARGE.format(limit))
-            request.respond(413, answers.headers(extra=close, tail=tail), message)
+            said = answers.TOO_LARGE.format(limit)
+            of_v2 = self._v2 is not None and self._v2.serves(request.path)
+            body = json.dumps({"error": said}).encode() if of_v2 else answers.error(said)
+            request.respond(413, answers.headers(extra=close, tail=tail), body)
 
     def _route(self, request: Incoming) -> None:
         received = self._clock()
         path, method = request.path, request.method
         if path == "/score":
-            if not self._authorized(request, received):
-                return
-            if method not in ("POST", "GET", "OPTIONS", "HEAD"):
-                self._reject(request, 405, answers.NOT_ALLOWED, received)
-                return
-            tail = self._tail(request, received)
-            if tail is not None:
-                self._score(request, method, tail, received)
+            if self._authorized(request, received):
+                self._admit(request, method, received)
         elif path == "/":
             self._simple(request, [_TEXT], b"Healthy", received, open_=True)
         elif path == "/metrics":
             if self._metrics_open or self._authorized(request, received):
                 request.respond(200, [("content-type", exposition.CONTENT_TYPE)], exposition.render(self._metrics))
-        elif not self._authorized(request, received):
+        elif self._v2 is not None and self._v2.serves(path):
+            self._open_inference(self._v2, request, received)
+        elif self._authorized(request, received):
+            if path == "/swagger.json":
+                self._swagger(request, received)
+            else:
+                self._reject(request, 404, answers.NOT_FOUND, received)
+
+    def _admit(self, request: Incoming, method: str, received: float) -> None:
+        if method not in ("POST", "GET", "OPTIONS", "HEAD"):
+            self._reject(request, 405, answers.NOT_ALLOWED, received)
             return
-        elif path == "/swagger.json":
-            self._swagger(request, received)
-        else:
-            self._reject(request, 404, answers.NOT_FOUND, received)
+        tail = self._tail(request, received)
+        if tail is not None:
+            self._score(request, method, tail, received)
+
+    def _open_inference(self, v2: V2, request: Incoming, received: float) -> None:
+        if v2.is_open(request.path) or self._authorized(request, received):
+            tail = self._tail(request, received)
+            if tail is not None:
+                v2(request, tail, received, _deadline(request, received))
 
     def _score(self, request: Incoming, method: str, tail: Headers, received: float) -> None:
         if not self._scoring.raw:
@@ -164,9 +180,13 @@ class Front:
             if method == "HEAD":
                 request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
                 return
+        deadline = _deadline(request, received)
+        if self._v2 is not None and self._v2.takes_score and method in ("POST", "GET"):
+            self._v2(request, tail, received, deadline)
+            return
         job = Job(
             request, method, request.path, request.query, request.header("content-type", ""), request.headers, tail,
-            received, _deadline(request, received),
+            received, deadline,
         )  # fmt: skip
         request.read(partial(self._arrived, job))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from penstock_scorer.errors import AddressInUseError, WorkerDiedError
 from penstock_scorer.supervision import worker as worker_process
 from penstock_scorer.supervision.failure import Failure, publish
-from penstock_scorer.supervision.sockets import bind_tcp, bind_unix
+from penstock_scorer.supervision.sockets import GrpcAddresses, bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
 from penstock_scorer.telemetry.metrics import Metrics
 
@@ -66,6 +66,7 @@ class Supervisor:
         )
         self._listener: socket.socket
         self._health: socket.socket | None = None
+        self._grpc: GrpcAddresses | None = None
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code.
@@ -78,6 +79,7 @@ class Supervisor:
         self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
         try:
             self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None
+            self._grpc = GrpcAddresses(settings) if settings.grpc_addresses else None
             self._announce()
             self._catch_signals()
             if settings.model_dir:
@@ -273,8 +275,9 @@ class Supervisor:
         if self._settings.uds is not None and self._listener.fileno() >= 0:
             self._settings.uds.unlink(missing_ok=True)
         self._listener.close()
-        if self._health is not None:
-            self._health.close()
+        for held in (self._health, self._grpc):
+            if held is not None:
+                held.close()
 
     def _announce(self) -> None:
         print("Server settings")  # noqa: T201
