@@ -7,6 +7,7 @@ is worth a test.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import distribution, packages_distributions
@@ -54,14 +55,24 @@ def test_the_scorer_stands_alone() -> None:
         ("google.rpc.status_pb2", "googleapis-common-protos"),
         ("google.rpc.error_details_pb2", "googleapis-common-protos"),
         ("google.api.annotations_pb2", "googleapis-common-protos"),
-        ("google.longrunning.operations_pb2", "googleapis-common-protos"),
+        ("google.longrunning.operations_proto_pb2", "googleapis-common-protos"),
         ("google.longrunning.operations_pb2_grpc", "googleapis-common-protos"),
     ],
 )
 def test_each_proto_has_an_owner_that_lists_it(module: str, owner: str) -> None:
-    """Which wheel was unpacked last decides on files that two of them own; both must then hold the same messages."""
     path = module.replace(".", "/") + ".py"
     assert path in {str(file) for file in distribution(owner).files or ()}
+
+
+def test_nobody_imports_the_operations_that_two_wheels_own() -> None:
+    """`google.longrunning.operations_pb2` is a forward to `operations_proto_pb2`, or a second definition of the same
+    messages: the wheel that happened to be unpacked last decides, and the second definition cannot be imported beside
+    `operations_pb2_grpc`."""
+    pattern = re.compile(r"longrunning(\.| import \(?\s*)operations_pb2\b")
+    folders = ("penstock", "controlplane", "gateway", "scorer", "tests", "examples")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path != Path(__file__)]
+    assert len(sources) > 100
+    assert [str(path) for path in sources if pattern.search(path.read_text())] == []
 
 
 def test_everybodys_protos_work_together_in_one_process() -> None:
@@ -69,7 +80,7 @@ def test_everybodys_protos_work_together_in_one_process() -> None:
     modules_after(
         "from google.rpc import status_pb2, error_details_pb2\n"
         "from google.api import annotations_pb2, resource_pb2\n"
-        "from google.longrunning import operations_pb2, operations_pb2_grpc\n"
+        "from google.longrunning import operations_proto_pb2, operations_pb2_grpc\n"
         "from envoy.service.discovery.v3 import ads_pb2, ads_pb2_grpc\n"
         "from envoy.config.route.v3 import route_components_pb2\n"
         "from envoy.service.load_stats.v3 import lrs_pb2_grpc\n"
@@ -80,7 +91,7 @@ def test_everybodys_protos_work_together_in_one_process() -> None:
         "status = status_pb2.Status(code=5)\n"
         "status.details.add().Pack(info)\n"
         "copy = error_details_pb2.ErrorInfo()\n"
-        "assert operations_pb2.Operation(error=status).error.details[0].Unpack(copy) and copy.reason == 'R'"
+        "assert operations_proto_pb2.Operation(error=status).error.details[0].Unpack(copy) and copy.reason == 'R'"
     )
 
 
