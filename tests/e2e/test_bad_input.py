@@ -87,7 +87,8 @@ def test_a_misspelt_key_of_a_deployment_names_the_place_too(house: House) -> Non
     path = deployment_yaml(house.folder, "house", "green")
     path.write_text(path.read_text().replace("  scoring_script:", "  scorin_script:"))
     says = r"deployment\.yml:5:3: .*`scorin_script`.*`scoring_script`"
-    house.refuse("online-deployment", "create", "-f", path, says=says)
+    said = house.refuse("online-deployment", "create", "-f", path, says=says)
+    assert "1 mistake" in said  # the right key is misspelt, not missing besides
 
 
 def test_what_is_no_yaml_names_the_place(house: House) -> None:
