@@ -185,7 +185,7 @@ class Platform:
     def refused(self) -> str:
         """What the gateway's access log says of the first requests it answered with anything but 200."""
         lines = (self.home / "logs" / "gateway-access.log").read_text().splitlines()
-        return "\n".join([line for line in lines if json.loads(line)["code"] != 200][:10])
+        return "\n".join([line for line in lines if json.loads(line)["ResponseCode"] != 200][:10])
 
     def env(self) -> dict[str, str]:
         """The environment of every command."""
