@@ -72,6 +72,11 @@ class LoadReports:
                     hosts[address] = hosts.get(address, Load()) + load
         return DeploymentLoad(now, hosts, self._totals.get(cluster, Load()), len(fresh))
 
+    @property
+    def gateways(self) -> int:
+        """How many reported lately."""
+        return sum(self._is_fresh(gateway) for gateway in self._gateways)
+
     def on_report(self, listener: Callable[[], None]) -> Callable[[], None]:
         """See :meth:`gateway.load.LoadSignals.on_report`."""
         self._listeners.append(listener)

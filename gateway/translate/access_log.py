@@ -21,7 +21,7 @@ _MODEL_CODE = f"%DYNAMIC_METADATA({names.METADATA}:{names.METADATA_MODEL_CODE})%
 
 FIELDS = {
     "Method": "%REQ(:METHOD)%",
-    "Path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "Path": "%PATH(NQ:ORIG_OR_PATH)%",
     "Protocol": "%PROTOCOL%",
     "ResponseCode": "%RESPONSE_CODE%",
     "ResponseCodeReason": "%RESPONSE_CODE_DETAILS%",
@@ -47,7 +47,9 @@ FIELDS = {
     "Attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "ResponseFlags": "%RESPONSE_FLAGS%",
 }
-"""Field -> Envoy's command operator. Numbers stay numbers; what has no value is left out; the credential is in none."""
+"""Field -> Envoy's command operator. Numbers stay numbers; what has no value is left out.
+
+The credential is in none, and neither is the query: it is data, and clients put credentials there by mistake."""
 
 LINE = (
     f"%ROUTE_NAME%/%RESP({names.HEADER_DEPLOYMENT})% %RESPONSE_CODE% %COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)% "

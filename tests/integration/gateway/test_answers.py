@@ -321,7 +321,7 @@ async def test_the_access_log_speaks_of_endpoints(rig: Rig) -> None:
     scored, failed, refused = lines()
     hosted = set(list(access_log.FIELDS)[:18])
     assert (scored["EndpointName"], scored["DeploymentName"], scored["InstanceName"]) == ("e", "blue", "b1")
-    assert (scored["Method"], scored["Path"], scored["Protocol"]) == ("GET", "/endpoints/e/score?x=1", "HTTP/1.1")
+    assert (scored["Method"], scored["Path"], scored["Protocol"]) == ("GET", "/endpoints/e/score", "HTTP/1.1")
     assert (scored["ResponseCode"], scored["ResponseCodeReason"]) == (200, "via_upstream")
     assert (scored["ModelStatusCode"], scored["RequestThrottlingDelayMs"]) == (200, 0)
     assert (scored["XRequestId"], scored["XMSClientRequestId"]) == ("find-me", "mine")

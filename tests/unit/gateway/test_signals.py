@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from envoy.service.load_stats.v3 import lrs_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 
 from gateway.access_logs import AccessLogs
 from gateway.load import Load
 from gateway.load_reports import LoadReports
 from gateway.signals import Signals
+from tests.support.signals import Stream
 
 KNOWN = {("house", ""), ("house", "blue"), ("house", "green"), ("six", ""), ("six", "blue")}
 
@@ -39,69 +37,6 @@ def world() -> World:
     return World()
 
 
-class Stream:
-    """A gateway's side of one load report stream."""
-
-    def __init__(self, world: World, node: str) -> None:
-        self.node = node
-        self.asked: list[lrs_pb2.LoadStatsResponse] = []
-        self._queue: asyncio.Queue[lrs_pb2.LoadStatsRequest | None] = asyncio.Queue()
-        context: Any = self
-        self.task = asyncio.create_task(world.loads.serve(self._requests(), context))
-
-    async def write(self, response: lrs_pb2.LoadStatsResponse) -> None:
-        self.asked.append(response)
-
-    async def hello(self) -> Stream:
-        await self._send({"node": {"id": self.node}})
-        return self
-
-    async def report(self, **clusters: dict[str, tuple[int, int, int, int]]) -> None:
-        """Keywords are ``ENDPOINT_DEPLOYMENT``; values are loads by address."""
-        stats = [
-            {
-                "cluster_name": name.replace("_", "/"),
-                "upstream_locality_stats": [
-                    {
-                        **counts(tuple(map(sum, zip(*hosts.values(), strict=True)))),
-                        "upstream_endpoint_stats": [{"address": address(a), **counts(h)} for a, h in hosts.items()],
-                    }
-                ]
-                if hosts
-                else [],
-            }
-            for name, hosts in clusters.items()
-        ]
-        await self._send({"cluster_stats": stats})
-
-    async def end(self) -> None:
-        await self._queue.put(None)
-        await self.task
-
-    async def _send(self, fields: dict[str, Any]) -> None:
-        await self._queue.put(lrs_pb2.LoadStatsRequest(**fields))
-        while not self._queue.empty():
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-
-    async def _requests(self) -> AsyncIterator[lrs_pb2.LoadStatsRequest]:
-        while (message := await self._queue.get()) is not None:
-            yield message
-
-
-def counts(load: tuple[int, ...]) -> dict[str, int]:
-    names = ("in_progress", "issued", "successful", "error")
-    return {f"total_{'requests_' * (n == 'in_progress')}{n}{'_requests' * (n != 'in_progress')}": v
-            for n, v in zip(names, load, strict=True)}  # fmt: skip
-
-
-def address(text: str) -> dict[str, Any]:
-    if text.startswith("unix://"):
-        return {"pipe": {"path": text.removeprefix("unix://")}}
-    ip, _, port = text.rpartition(":")
-    return {"socket_address": {"address": ip.strip("[]"), "port_value": int(port)}}
-
-
 def in_progress(world: World, deployment: str = "blue") -> int | None:
     load = world.loads.load("house", deployment)
     return None if load is None else load.now.in_progress
@@ -109,7 +44,7 @@ def in_progress(world: World, deployment: str = "blue") -> int | None:
 
 class TestLoadReports:
     async def test_every_cluster_and_host_is_asked_for_every_second(self, world: World) -> None:
-        stream = await Stream(world, "g").hello()
+        stream = await Stream(world.loads, "g").hello()
         (asked,) = stream.asked
         assert asked.send_all_clusters
         assert asked.report_endpoint_granularity
@@ -118,7 +53,7 @@ class TestLoadReports:
 
     async def test_nothing_heard_is_not_no_load(self, world: World) -> None:
         assert world.loads.load("house", "blue") is None
-        stream = await Stream(world, "g").hello()
+        stream = await Stream(world.loads, "g").hello()
         assert world.loads.load("house", "blue") is None, "connected, nothing said yet"
         await stream.report(house_blue={})
         load = world.loads.load("house", "blue")
@@ -128,7 +63,7 @@ class TestLoadReports:
         await stream.end()
 
     async def test_gateways_are_summed_by_deployment_and_host(self, world: World) -> None:
-        one, two = await Stream(world, "g1").hello(), await Stream(world, "g2").hello()
+        one, two = await Stream(world.loads, "g1").hello(), await Stream(world.loads, "g2").hello()
         await one.report(house_blue={"unix:///a": (3, 5, 4, 1), "[::1]:5": (1, 1, 0, 0)}, six_blue={})
         await two.report(house_blue={"unix:///a": (2, 2, 2, 0)}, house_green={"127.0.0.1:80": (7, 0, 0, 0)})
         load = world.loads.load("house", "blue")
@@ -145,7 +80,7 @@ class TestLoadReports:
         await two.end()
 
     async def test_a_gateway_that_hangs_counts_for_nothing_after_three_intervals(self, world: World) -> None:
-        one, two = await Stream(world, "g1").hello(), await Stream(world, "g2").hello()
+        one, two = await Stream(world.loads, "g1").hello(), await Stream(world.loads, "g2").hello()
         await one.report(house_blue={"unix:///a": (3, 0, 0, 0)})
         world.now += 2.5
         await two.report(house_blue={"unix:///a": (4, 0, 0, 0)})
@@ -160,15 +95,15 @@ class TestLoadReports:
         await two.end()
 
     async def test_a_gateway_that_goes_counts_for_nothing_at_once(self, world: World) -> None:
-        stream = await Stream(world, "g").hello()
+        stream = await Stream(world.loads, "g").hello()
         await stream.report(house_blue={"unix:///a": (3, 0, 0, 0)})
         await stream.end()
         assert in_progress(world) is None
 
     async def test_a_gateway_that_comes_back_does_not_count_twice(self, world: World) -> None:
-        lost = await Stream(world, "g").hello()
+        lost = await Stream(world.loads, "g").hello()
         await lost.report(house_blue={"unix:///a": (3, 9, 9, 0)})
-        back = await Stream(world, "g").hello()
+        back = await Stream(world.loads, "g").hello()
         await back.report(house_blue={"unix:///a": (3, 1, 1, 0)})
         assert in_progress(world) == 3
         await lost.end()
@@ -179,7 +114,7 @@ class TestLoadReports:
         await back.end()
 
     async def test_what_was_removed_is_forgotten(self, world: World) -> None:
-        stream = await Stream(world, "g").hello()
+        stream = await Stream(world.loads, "g").hello()
         await stream.report(house_blue={"unix:///a": (3, 1, 0, 0)}, gone_blue={"unix:///b": (1, 1, 0, 0)})
         world.known.remove(("house", "blue"))
         assert in_progress(world) is None
@@ -196,7 +131,7 @@ class TestLoadReports:
         heard: list[int | None] = []
         world.loads.on_report(lambda: heard.append(1 // 0))
         unsubscribe = world.loads.on_report(lambda: heard.append(in_progress(world)))
-        stream = await Stream(world, "g").hello()
+        stream = await Stream(world.loads, "g").hello()
         await stream.report(house_blue={"unix:///a": (3, 0, 0, 0)})
         await stream.report(house_blue={})
         unsubscribe()
