@@ -113,9 +113,9 @@ class EnvoyRouter:
         stage = self._stages.get(endpoint)
         return stage is not None and (not deployment or any(d.name == deployment for d in stage.backends))
 
-    def deployments(self) -> tuple[tuple[str, str], ...]:
-        """Every (endpoint, deployment) that Envoys are told of, sorted; an endpoint without any is left out."""
-        return tuple(sorted((name, d.name) for name, stage in self._stages.items() for d in stage.backends))
+    def deployments(self) -> dict[str, tuple[str, ...]]:
+        """Every endpoint that Envoys are told of, with its deployments, both sorted."""
+        return {name: tuple(sorted(d.name for d in stage.backends)) for name, stage in sorted(self._stages.items())}
 
     def status(self) -> GatewayStatus:
         """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""

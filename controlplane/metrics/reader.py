@@ -32,14 +32,14 @@ MEASURE_SECONDS = 5.0
 """How often processes are measured, and what is gone is forgotten."""
 _PAGE = 1000
 _BREATH = 50
-"""Deployments between two turns for others in the event loop: about 5 ms."""
+"""Endpoints between two turns for others in the event loop: about 5 ms."""
 
 
 class Routes(Protocol):
     """What the gateway was told of. :class:`gateway.router.EnvoyRouter` implements it."""
 
-    def deployments(self) -> Sequence[tuple[str, str]]:
-        """Every (endpoint, deployment), sorted."""
+    def deployments(self) -> Mapping[str, Sequence[str]]:
+        """Every endpoint with its deployments, both sorted."""
 
 
 class MetricsReader:
@@ -115,14 +115,16 @@ class MetricsReader:
         by_deployment = _by_deployment(await self._all_instances())
         seen = await self._observer.observe()
         now = self._clock.now()
-        behind: dict[str, list[DeploymentFigures]] = {}
-        for number, (endpoint, deployment) in enumerate(self._routes.deployments(), 1):
-            records = by_deployment.get((endpoint, deployment), ())
-            behind.setdefault(endpoint, []).append(self._deployment(endpoint, deployment, records, seen))
+        endpoints = []
+        for number, (endpoint, behind) in enumerate(self._routes.deployments().items(), 1):
+            deployments = tuple(
+                self._deployment(endpoint, deployment, by_deployment.get((endpoint, deployment), ()), seen)
+                for deployment in behind
+            )
+            endpoints.append(self._endpoint(endpoint, deployments, now))
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
-        endpoints = tuple(self._endpoint(name, tuple(below), now) for name, below in behind.items())
-        return PlatformFigures(self._version, self._started, endpoints, await self._gateway())
+        return PlatformFigures(self._version, self._started, tuple(endpoints), await self._gateway())
 
     def _endpoint(self, name: str, deployments: tuple[DeploymentFigures, ...], now: datetime) -> EndpointFigures:
         return EndpointFigures(

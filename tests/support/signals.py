@@ -38,8 +38,8 @@ class SignalWorld:
             meter=UsageMeter(self._read, processors=4, memory_bytes=1 << 30),
         )
 
-    def deployments(self) -> list[tuple[str, str]]:
-        return sorted(self.routes)
+    def deployments(self) -> dict[str, list[str]]:
+        return {endpoint: sorted(d for e, d in self.routes if e == endpoint) for endpoint, _ in sorted(self.routes)}
 
     def knows(self, endpoint: str, deployment: str) -> bool:
         return any(endpoint == e and deployment in ("", d) for e, d in self.routes)

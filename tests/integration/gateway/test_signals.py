@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from controlplane.gateway_process import FIGURES
 from gateway.digest import RELATIVE_ERROR
 from gateway.load import DeploymentLoad
 from gateway.traffic import RequestFigures
@@ -47,8 +48,16 @@ async def test_requests_are_counted_by_deployment_and_outcome(rig: Rig) -> None:
         await rig.get("/endpoints/nosuch/score")
     await rig.get("/endpoints/e/code/429", azureml_model_deployment="blue")
     await rig.get("/endpoints/empty/score")
-    await until(lambda: sum(rig.signals.requests.unrouted.values()) == 3 and codes(rig, "blue").get((429, 429)))
-    await until(lambda: rig.signals.requests.requests("empty", "none").totals)
+
+    def counted() -> int:
+        requests = rig.signals.requests
+        behind = (
+            requests.requests(*name).totals for name in (("e",), ("e", "blue"), ("e", "green"), ("empty", "none"))
+        )
+        return sum(sum(totals.values()) for totals in (*behind, requests.unrouted))
+
+    # Each of Envoy's threads tells of its own requests.
+    await until(lambda: counted() == 500 + 3 * 4 + 2)
     assert sent.failures == 0
     assert codes(rig, "blue") == {(200, 200): sent.deployments["blue"], (424, 500): 3, (429, 429): 1}
     assert codes(rig, "green") == {(200, 200): sent.deployments["green"]}
@@ -133,3 +142,16 @@ async def test_a_removed_deployment_is_forgotten(rig: Rig) -> None:
     rig.signals.prune()
     assert len(rig.signals.requests) == 0
     assert rig.signals.load.load("e", "blue") is None
+
+
+async def test_what_an_absent_control_plane_missed_is_counted_by_the_gateway(rig: Rig) -> None:
+    await serve(rig, blue=100)
+    await rig.router.stop()
+    for _ in range(7):
+        assert (await rig.get(SCORE)).status_code == 200
+
+    async def counted() -> bool:
+        _, lost = await rig.admin.stats(*FIGURES)
+        return lost == 7
+
+    await until(counted)
