@@ -47,6 +47,7 @@ class Platform:
     home: Path
     gateway_port: int
     api_port: int
+    metrics_port: int
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -185,17 +186,18 @@ class Platform:
     def refused(self) -> str:
         """What the gateway's access log says of the first requests it answered with anything but 200."""
         lines = (self.home / "logs" / "gateway-access.log").read_text().splitlines()
-        return "\n".join([line for line in lines if json.loads(line)["code"] != 200][:10])
+        return "\n".join([line for line in lines if json.loads(line)["ResponseCode"] != 200][:10])
 
     def env(self) -> dict[str, str]:
         """The environment of every command."""
-        return {**os.environ, "PENSTOCK_HOME": str(self.home), "NO_COLOR": "1", **self.environment}
+        ours = {"PENSTOCK_HOME": str(self.home), "PENSTOCK_METRICS_PORT": str(self.metrics_port), "NO_COLOR": "1"}
+        return {**os.environ, **ours, **self.environment}
 
 
 def new_platform() -> Platform:
     """A platform in a folder of its own, short enough for Unix sockets."""
     home = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp")) / "home"
-    return Platform(home, free_port(), free_port())
+    return Platform(home, free_port(), free_port(), free_port())
 
 
 def remove(platform: Platform) -> None:

@@ -11,6 +11,8 @@ function envoy_on_response(handle)
   end
   headers:remove("x-envoy-upstream-service-time")
   local status = headers:get(":status")
+  -- For the access logs: a header of that name could be the model's invention.
+  handle:streamInfo():dynamicMetadata():set("penstock", "model_code", tonumber(status))
   if tonumber(status) < 300 then
     return
   end
