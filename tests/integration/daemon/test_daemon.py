@@ -195,10 +195,13 @@ START = "import sys; from penstock.daemon import Daemon; from pathlib import Pat
 
 
 async def test_adopting_what_another_started(daemon: Daemon) -> None:
-    starter = f"{START} d.launch(['sh', '-c', 'sleep 0.2; exit 5'], env={ENV!r})"
+    go = daemon.folder.parent / "go"
+    waits = f"for i in $(seq 500); do [ -e {go} ] && exit 5; sleep 0.02; done"
+    starter = f"{START} d.launch(['sh', '-c', {waits!r}], env={ENV!r})"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", starter, daemon.folder)
     assert await process.wait() == 0
     assert daemon.status().state is DaemonState.RUNNING
+    go.touch()
     async with asyncio.timeout(10):
         await daemon.ended()
     assert daemon.status().exit_code == 5
