@@ -76,6 +76,39 @@ async def test_a_crash_loop_backs_off_and_ends_in_failed_with_the_users_words(pl
     assert len(platform.backend.started) - tries <= 3000 / 250 + 5
 
 
+async def fail_then_mend(platform: Platform) -> None:
+    platform.backend.broken.add("v1.py")
+    platform.state.create_endpoint()
+    platform.state.create_deployment("blue")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(600)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.FAILED
+    platform.backend.broken.clear()
+
+
+async def states_told_after(platform: Platform, seconds: float) -> set[ProvisioningState]:
+    platform.state.reports.clear()
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(seconds)
+    return {report.state for name, report in platform.state.reports if name == "blue"}
+
+
+async def test_asking_again_after_a_failure_tries_again_at_once(platform: Platform) -> None:
+    await fail_then_mend(platform)
+    platform.state.update_deployment("blue")
+    assert ProvisioningState.FAILED not in await states_told_after(platform, 10)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+
+
+async def test_old_failures_do_not_fail_what_has_recovered(platform: Platform) -> None:
+    await fail_then_mend(platform)
+    await asyncio.sleep(600)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+    (instance,) = platform.backend.seen
+    platform.backend.falter(instance)
+    assert ProvisioningState.FAILED not in await states_told_after(platform, 10)
+
+
 async def test_a_deployment_that_cannot_be_built_fails_and_says_why(platform: Platform) -> None:
     platform.backend.unbuildable.add("bad.py")
     platform.state.create_endpoint()
