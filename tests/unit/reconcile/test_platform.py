@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
@@ -197,6 +198,30 @@ async def test_an_instance_is_stopped_only_after_the_gateway_let_it_go(platform:
     platform.router.refusal = None
     await asyncio.sleep(5)
     assert len(platform.backend.stopped) == 1
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+
+
+async def test_a_store_that_cannot_forget_is_not_asked_in_a_hot_loop(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create_blue(platform, count=2)
+    tries = 0
+
+    async def full_disk(_ids: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 100:
+            await asyncio.Event().wait()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(platform.state, "forget_instances", full_disk)
+        platform.state.update_deployment("blue", count=1)
+        platform.reconciler.wake("house", "blue")
+        await asyncio.sleep(60)
+        assert 3 <= tries <= 12
+    await asyncio.sleep(31)
+    assert len(platform.state.trees["house"].instances) == 1
     assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
 
 
