@@ -24,6 +24,7 @@ from controlplane.domain.changes import Change, ChangeKind, Changes
 from controlplane.domain.ports import Backend, Clock
 from controlplane.gateway_process import GatewayProcess
 from controlplane.home_files import admin_token, announce, withdraw
+from controlplane.log_rotation import LogRotation
 from controlplane.metrics.figures import GatewayFigures
 from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
@@ -38,7 +39,7 @@ from controlplane.usecases.randomness import SystemRandomness
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
-from penstock.daemon import Daemon
+from penstock.daemon import Daemon, LogFile
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,7 @@ class ControlPlane:
             ),
             random_source=chance,
         )
+        self._log_rotation = LogRotation((LogFile(home.own_log), LogFile(home.gateway / "log")))
         self._started = self._clock.now()
         self._api = build_api(
             ApiParts(
@@ -125,6 +127,7 @@ class ControlPlane:
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
         self._reconciler.start()
+        self._log_rotation.start()
         await self._api.serving(yes=True)
         announce(
             self._settings.home, api=self._settings.api_address, gateway=self._settings.gateway_uri, pid=os.getpid()
@@ -145,6 +148,7 @@ class ControlPlane:
         await self._api.serving(yes=False)
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
+        await self._log_rotation.close()
         await self._reconciler.close()
         await self._gateway.stop()
         await stop_instances(self._backend, self._settings.drain_grace_seconds)
@@ -222,7 +226,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
     home = settings.home
     # Sockets share the backend's folder, which stays short enough for them below a deep home.
     sockets = Layout(home.folder).run_folder()
-    folder = home.folder / "gateway"
+    folder = home.gateway
     folder.mkdir(mode=0o700, exist_ok=True)
     return GatewaySettings(
         ads_socket=sockets / "ads.sock",
@@ -237,7 +241,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
 def gateway_process(home: Home, gateway: GatewaySettings, chance: random.Random) -> GatewayProcess:
     """The Envoy of this home."""
     return GatewayProcess(
-        Daemon(home.folder / "gateway"),
+        Daemon(home.gateway),
         gateway,
         environment={"PATH": os.defpath},
         backoff=Backoff(first=0.2, cap=10.0),

@@ -18,8 +18,10 @@ from penstock.cli.machine import Machine
 from penstock.names import short_name
 from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, Settings, child_environment
 
+_STATE = "(provisioning_state != 'Succeeded' && join('', [' ', provisioning_state]) || '')"
 _BELOW = (
-    "deployments[].join('', [name, ' ', to_string(ready_instances), '/', to_string(instance_count)]) | join(', ', @)"
+    "deployments[].join('', [name, ' ', to_string(ready_instances), '/', to_string(instance_count), "
+    f"{_STATE}]) | join(', ', @)"
 )
 _TABLE = Columns(
     (

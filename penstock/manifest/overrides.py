@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from penstock.errors import ManifestError, Position, Problem
 from penstock.manifest import tree
@@ -28,6 +29,8 @@ def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
         if not found or not steps:
             raise ManifestError([Problem(position, "write it as PATH=VALUE, such as instance_count=2")])
         value = tree.parse(text, str(position)) or tree.Scalar(position, "", "str")
+        if isinstance(value, tree.Scalar):
+            value = replace(value, position=position)  # there is one line, and nothing to look for in it
         put = _put(root, steps, value, position)
         if not isinstance(put, Mapping):
             raise ManifestError([Problem(position, "the path must start with a key")])

@@ -212,6 +212,16 @@ deployments:
         with pytest.raises(ManifestError, match="--set"):
             endpoint("name: abc\ndeployments: [{name: blue}]\n", override)
 
+    def test_a_wrong_override_is_named_as_it_was_given(self) -> None:
+        for override in ("instance_count=many", 'model={path: "/no/such"}'):
+            with pytest.raises(ManifestError) as refused:
+                deployment("name: blue\n", override)
+            (problem,) = refused.value.problems
+            assert str(problem.position).startswith(f"--set {override}")
+            assert problem.message.count("/no/such") <= 1
+        with pytest.raises(ManifestError, match=r"^--set instance_count=many: `instance_count` must be"):
+            deployment("name: blue\n", "instance_count=many")
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
