@@ -55,11 +55,6 @@ _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
         Answer(408, "RequestTimeout", "Nothing came within the deployment's request_timeout_ms."),
     ),
     (
-        ("RL",),
-        # Retry-After is the endpoint's own (gateway.translate.limits).
-        Answer(429, "RateLimited", "This key has used up its requests for now. Try again later."),
-    ),
-    (
         ("UO",),
         Answer(
             429,
@@ -84,8 +79,11 @@ _BY_STATUS: tuple[tuple[int, Answer], ...] = (
     (408, Answer(408, "RequestTimeout", "The request was not received in time.")),
     (413, TOO_LARGE),
     (426, Answer(426, "UpgradeRequired", "This version of HTTP is not supported.")),
+    # The rate limit; Retry-After is the endpoint's own (gateway.translate.limits).
+    (429, Answer(429, "RateLimited", "This key has used up its requests for now. Try again later.")),
     (431, Answer(431, "HeadersTooLarge", "The request headers are larger than the gateway accepts.")),
     (500, Answer(500, "InternalError", "The gateway failed. Its log says why.")),
+    (501, Answer(501, "NotImplemented", "A transfer coding other than chunked is not supported.")),
     (502, Answer(502, "InstanceFailed", "The instance's answer was not valid HTTP.")),
     (503, Answer(503, "ServiceUnavailable", "The gateway cannot serve this request now. Try again later.")),
     (504, Answer(504, "GatewayTimeout", "The gateway did not get an answer in time.")),
@@ -93,10 +91,17 @@ _BY_STATUS: tuple[tuple[int, Answer], ...] = (
 
 UPGRADE_REFUSED = Answer(403, "UpgradeRefused", "A connection can be upgraded to WebSocket, and to nothing else.")
 
-_GRPC_STATUS = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 426: 12, 429: 8, 431: 8, 500: 13, 504: 4}
+MALFORMED_HOST = Answer(400, "BadRequest", "The request names more than one host.")
+
+_GRPC_STATUS = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 426: 12, 429: 8, 431: 8, 500: 13, 501: 12, 504: 4}
 """gRPC's codes (grpc.github.io, "Status codes and their use in gRPC"). Envoy makes 404 UNIMPLEMENTED, and 429
 UNAVAILABLE, which clients repeat at once."""
 _GRPC_UNAVAILABLE = 14
+_GRPC_ONLY: tuple[tuple[int, Answer], ...] = (
+    # To others the key check says these in JSON, and more precisely.
+    (401, Answer(401, "Unauthorized", "The credential is missing or not valid: send 'authorization: Bearer KEY'.")),
+    (404, UNKNOWN_ENDPOINT),
+)
 _SPOKEN = (400, 404, 503)
 """Statuses that routes and scripts answer gRPC with in their own words."""
 _AS_IT_IS = "%LOCAL_REPLY_BODY%"
@@ -114,13 +119,15 @@ def _mappers() -> Iterator[hcm.ResponseMapper]:
     grpc = _header("content-type", string_pb2.StringMatcher(prefix="application/grpc"))
     for flags, answer in _BY_FLAG:
         yield _mapper(_both(_flags(flags), grpc), answer, answer.message, _grpc_headers(answer))
-    for status, answer in _BY_STATUS:
+    for status, answer in (*_GRPC_ONLY, *_BY_STATUS):
         text = _AS_IT_IS if status in _SPOKEN else answer.message
         yield _mapper(_both(_status(status), grpc), answer, text, _grpc_headers(answer))
     for flags, answer in _BY_FLAG:
         yield _mapper(_flags(flags), answer, answer.body(), answer.headers)
     upgrade = _both(_status(UPGRADE_REFUSED.status), _header("upgrade"))
     yield _mapper(upgrade, UPGRADE_REFUSED, UPGRADE_REFUSED.body(), ())
+    hosts = _both(_status(403), _header(":authority", string_pb2.StringMatcher(contains=",")))
+    yield _mapper(hosts, MALFORMED_HOST, MALFORMED_HOST.body(), ())
     for status, answer in _BY_STATUS:
         yield _mapper(_status(status), answer, answer.body(), answer.headers)
 

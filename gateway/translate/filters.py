@@ -15,15 +15,10 @@ from gateway.translate import address, auth, limits, messages
 _UNROUTED_BODY_BYTES = 1024 * 1024
 """Body kept for a request whose route sets no limit of its own; there is none, this is the floor under a mistake."""
 
-_OFF_UNLESS_ASKED = frozenset({limits.RATE_FILTER})
-"""Filters a request meets only where its route configures them."""
-
 
 def http_filters() -> list[hcm.HttpFilter]:
     """The filter chain. It never changes when an endpoint does: what differs comes with the route."""
-    return [
-        hcm.HttpFilter(name=name, typed_config=config, disabled=name in _OFF_UNLESS_ASKED) for name, config in _ranked()
-    ]
+    return [hcm.HttpFilter(name=name, typed_config=config) for name, config in _ranked()]
 
 
 def _ranked() -> Iterator[tuple[str, AnyMessage]]:
@@ -34,7 +29,8 @@ def _ranked() -> Iterator[tuple[str, AnyMessage]]:
     yield auth.LUA_FILTER, auth.key_filter()
     # 2. The backstop directly behind every way to prove oneself, before anything spends memory on the request.
     yield auth.RBAC_FILTER, auth.backstop()
-    # 3. The rate limit counts proven clients, and refuses before a body is gathered.
+    # 3. The rate limit counts proven clients, and refuses before a body is gathered. It is there for every request:
+    #    what is switched on by a route alone is off for those whose route is found by the address filter.
     yield limits.RATE_FILTER, limits.rate_filter()
     # 4. The body limit. It buffers, so it comes after authentication: only known clients may hold memory.
     yield (

@@ -60,8 +60,9 @@ def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
         ),
         server_name="penstock",
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
+            idle_timeout=messages.duration(settings.connection_idle_timeout_ms),
             # `x_penstock_client` reads like `x-penstock-client` in WSGI and CGI.
-            headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER
+            headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
         ),
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
             max_concurrent_streams=UInt32Value(value=_MAX_STREAMS),

@@ -66,10 +66,15 @@ class Way(Enum):
     def match(self, endpoint: str) -> route_components_pb2.RouteMatch:
         """Recognises the requests to ``endpoint`` that come this way."""
         match = self.address(endpoint)
-        if self is Way.WEBSOCKET:
-            match.headers.add(name=_UPGRADE, string_match=string_pb2.StringMatcher(exact="websocket", ignore_case=True))
-        elif self is Way.WEB:
-            match.headers.add(name=_UPGRADE, present_match=False)
+        if not self.grpc:
+            # Any other upgrade is refused by the gateway, whatever the route.
+            websocket = string_pb2.StringMatcher(exact="websocket", ignore_case=True)
+            match.headers.add(
+                name=_UPGRADE,
+                string_match=websocket,
+                invert_match=self is Way.WEB,
+                treat_missing_header_as_empty=self is Way.WEB,
+            )
         return match
 
     def rewrite(self) -> str:

@@ -17,10 +17,11 @@ local function grpc_path(handle, headers, path)
   return "/grpc/" .. name .. path
 end
 
+-- The older address, or one with nothing behind the name; in both a query may follow.
 local function web_path(path)
   local name, rest = string.match(path, "^/api/v1/service/([^/?]+)(.*)$")
   if not name then
-    name, rest = string.match(path, "^/endpoints/([^/?]+)(%??[^/]*)$")
+    name, rest = string.match(path, "^/endpoints/([^/?]+)(.*)$")
   end
   if name and string.sub(rest, 1, 1) ~= "/" then
     rest = "/" .. rest
@@ -41,6 +42,7 @@ function envoy_on_request(handle)
   if known and known ~= path then
     headers:replace(":path", known)
     handle:clearRouteCache()
+    handle:metadata() -- has the route chosen again
     if grpc and handle:streamInfo():routeName() == "" then
       refuse(handle, "404", "There is no endpoint of the name given in the metadata 'x-penstock-endpoint'.")
     end
