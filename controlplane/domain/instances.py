@@ -100,6 +100,8 @@ class InstanceObservation:
     template_hash: str
     address: str = ""
     """As :attr:`gateway.routes.Host.address`."""
+    grpc_addresses: tuple[str, ...] = ()
+    """As :attr:`gateway.routes.Host.grpc_addresses`."""
     pid: int = 0
     started: datetime | None = None
     ready_since: datetime | None = None

@@ -140,6 +140,8 @@ class _Routes:
         message = self._route(way.address(self.route.name), header, share)
         message.direct_response.status = answer.status
         message.direct_response.body.inline_string = answer.message if way.grpc else answer.body()
+        # Else it waits for a body to end that it does not read, and an upgrade's never does.
+        message.typed_per_filter_config[limits.BUFFER_FILTER].CopyFrom(limits.unbuffered())
         return message
 
     def _route(

@@ -132,6 +132,14 @@ class Rig:
         self._instances[name].kill()
         self._instances[name].wait()
 
+    def revive(self, name: str) -> None:
+        """Start an instance again that was killed, at the same address."""
+        process = self._instances.pop(name)
+        assert process.stdout is not None
+        process.stdout.close()
+        (self.folder / name).unlink()
+        self.host(name)
+
     def deployment(self, name: str, *hosts: str, concurrent: int = 500) -> DeploymentRoute:
         instances = tuple(self.host(host) for host in hosts)
         return DeploymentRoute(name, instances, concurrent, max(1, len(hosts)))
