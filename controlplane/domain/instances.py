@@ -100,11 +100,11 @@ class InstanceObservation:
     template_hash: str
     address: str = ""
     """As :attr:`gateway.routes.Host.address`."""
-    grpc_addresses: tuple[str, ...] = ()
-    """As :attr:`gateway.routes.Host.grpc_addresses`."""
     pid: int = 0
     started: datetime | None = None
     ready_since: datetime | None = None
     """Since when it has answered without a break; unset while it does not."""
     ended: datetime | None = None
     failure: InstanceFailure | None = None
+    grpc_addresses: tuple[str, ...] = ()
+    """As :attr:`gateway.routes.Host.grpc_addresses`."""
