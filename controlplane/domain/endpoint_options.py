@@ -72,6 +72,8 @@ class EndpointOptions:
     sticky: Sticky | None = None
     sticky_instances: bool = False
     slow_start_seconds: int = 0
+    websocket: bool = False
+    """Let connections be upgraded to WebSocket."""
     stream_idle_timeout_seconds: int = 300
     """Silence after which a WebSocket or a bidirectional gRPC stream is closed."""
 
@@ -170,5 +172,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "sticky": _sticky,
     "sticky_instances": _truth,
     "slow_start_seconds": _between(0, SLOW_START_SECONDS_MAX),
+    "websocket": _truth,
     "stream_idle_timeout_seconds": _between(1, IDLE_SECONDS_MAX),
 }

@@ -51,6 +51,7 @@ def endpoint_route(
         retry=Retry(options.retry.value),
         rate_limit=_rate_limit(options),
         sticky=_sticky(options),
+        websocket=options.websocket,
         stream_idle_timeout_ms=options.stream_idle_timeout_seconds * 1000,
     )
 

@@ -89,8 +89,11 @@ _BY_STATUS: tuple[tuple[int, Answer], ...] = (
     (504, Answer(504, "GatewayTimeout", "The gateway did not get an answer in time.")),
 )
 
-UPGRADE_REFUSED = Answer(403, "UpgradeRefused", "A connection can be upgraded to WebSocket, and to nothing else.")
-
+UPGRADE_REFUSED = Answer(
+    403,
+    "UpgradeRefused",
+    "The connection is not upgraded: that takes WebSocket, the endpoint's property penstock.websocket, and a deployment.",
+)
 MALFORMED_HOST = Answer(400, "BadRequest", "The request names more than one host.")
 
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 426: 12, 429: 8, 431: 8, 500: 13, 501: 12, 504: 4}

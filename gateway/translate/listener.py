@@ -69,7 +69,10 @@ def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
             # WebSocket over HTTP/2 (RFC 8441). A CONNECT without it finds no route.
             allow_connect=True,
         ),
-        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        # Known, and off unless a route switches it on.
+        upgrade_configs=[
+            hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", enabled=BoolValue(value=False))
+        ],
         request_headers_timeout=messages.duration(settings.headers_timeout_ms),
         stream_idle_timeout=messages.duration(settings.stream_idle_timeout_ms),
         drain_timeout=messages.duration(settings.drain_seconds * 1000),

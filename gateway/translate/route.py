@@ -24,6 +24,7 @@ from gateway.translate.ways import Way
 _MIRRORED_ANSWER_MS = 600_000
 """How long an answer to a mirrored request may take in all. Envoy has no other end for a copy that is never answered:
 it would hold its place in the deployment's limits for good."""
+_WEBSOCKET = "websocket"
 _WHOLE = 100
 
 
@@ -68,10 +69,11 @@ class _Routes:
         """First match wins, so what most requests are comes first."""
         if self.route.stream_requests:
             yield self._refuse(Way.WEB, errors.TOO_LARGE, limits.announced_over(self.route.max_request_bytes))
-        yield from self._shares(Way.WEB)
-        yield from self._shares(Way.WEBSOCKET)
-        yield from self._pinned(Way.WEB)
-        yield from self._pinned(Way.WEBSOCKET)
+        ways = (Way.WEB, Way.WEBSOCKET) if self.route.websocket else (Way.WEB,)
+        for way in ways:
+            yield from self._shares(way)
+        for way in ways:
+            yield from self._pinned(way)
         yield from self._otherwise(Way.WEB)
         if any(deployment.grpc for deployment in self.route.deployments):
             for way in (Way.GRPC_STREAM, Way.GRPC):
@@ -158,7 +160,7 @@ class _Routes:
     def _forward(
         self, way: Way, header: route_components_pb2.HeaderMatcher, idle_ms: int, share: int = _WHOLE
     ) -> route_components_pb2.Route:
-        message = self._route(way.match(self.route.name), header, share)
+        message = self._route(way.match(self.route), header, share)
         action = message.route
         action.prefix_rewrite = way.rewrite()
         # Silence is limited, not length: an answer may stream for as long as it flows.
@@ -166,6 +168,8 @@ class _Routes:
         action.timeout.CopyFrom(messages.duration(0))
         if self.route.sticky is not None:
             action.hash_policy.append(sticky.hash_policy(self.route.sticky))
+        if way is Way.WEBSOCKET:
+            action.upgrade_configs.add(upgrade_type=_WEBSOCKET)
         if not way.buffered(self.route):
             message.typed_per_filter_config[limits.BUFFER_FILTER].CopyFrom(limits.unbuffered())
         return message

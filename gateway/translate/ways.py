@@ -63,10 +63,10 @@ class Way(Enum):
             match.grpc.SetInParent()
         return match
 
-    def match(self, endpoint: str) -> route_components_pb2.RouteMatch:
-        """Recognises the requests to ``endpoint`` that come this way."""
-        match = self.address(endpoint)
-        if not self.grpc:
+    def match(self, route: EndpointRoute) -> route_components_pb2.RouteMatch:
+        """Recognises the requests to an endpoint that come this way."""
+        match = self.address(route.name)
+        if route.websocket and not self.grpc:
             # Any other upgrade is refused by the gateway, whatever the route.
             websocket = string_pb2.StringMatcher(exact="websocket", ignore_case=True)
             match.headers.add(

@@ -82,6 +82,7 @@ def as_json(resource: Resource) -> str:
         ("route-mirror", replace(TWO, weights=(("blue", 100),), mirror=Mirror("green", 20))),
         ("route-no-traffic", replace(ONE, weights=(("blue", 0),))),
         ("route-grpc", replace(TWO, deployments=(BOTH, GREEN))),
+        ("route-websocket", replace(ONE, websocket=True)),
         ("route-sticky", replace(TWO, sticky=Sticky(StickyBy.HEADER, "x-user"))),
         (
             "route-limits",

@@ -76,7 +76,7 @@ async def test_bodies_are_gathered_or_streamed(rig: Rig) -> None:
 async def test_websocket(rig: Rig) -> None:
     blue = replace(rig.deployment("blue", "b1"), request_timeout_ms=200)
     green = replace(rig.deployment("green", "g1"), request_timeout_ms=200)
-    await rig.router.apply(rig.endpoint(blue, green, blue=100))
+    await rig.router.apply(replace(rig.endpoint(blue, green, blue=100), websocket=True))
     for name, more in (("blue", ""), ("green", "azureml-model-deployment: green\r\n")):
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.settings.listen_port)
         writer.write(f"GET /endpoints/e/ws HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}{more}{UPGRADE}\r\n".encode())
@@ -94,8 +94,9 @@ async def test_websocket(rig: Rig) -> None:
 
 async def test_websockets_meet_the_same_door(rig: Rig) -> None:
     route = rig.endpoint(rig.deployment("blue", "b1"), blue=100)
-    await rig.router.apply(replace(route, stream_idle_timeout_ms=200))
-    await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), name="idle"))
+    await rig.router.apply(replace(route, websocket=True, stream_idle_timeout_ms=200))
+    await rig.router.apply(replace(rig.endpoint(rig.deployment("blue", "b1"), name="idle"), websocket=True))
+    await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), name="closed", blue=100))
     table = [
         ("no key", f"GET /endpoints/e/ws HTTP/1.1\r\nhost: x\r\n{UPGRADE}\r\n", (401, "Unauthorized")),
         (
@@ -103,11 +104,15 @@ async def test_websockets_meet_the_same_door(rig: Rig) -> None:
             f"GET /endpoints/x/ws HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}{UPGRADE}\r\n",
             (404, "EndpointNotFound"),
         ),
-        ("no traffic", f"GET /endpoints/idle/ws HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}{UPGRADE}\r\n", (404, "NoTraffic")),
+        (
+            "no traffic",
+            f"GET /endpoints/idle/ws HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}{UPGRADE}\r\n",
+            (403, "UpgradeRefused"),
+        ),
         (
             "no deployment",
             f"GET /endpoints/e/ws HTTP/1.1\r\nhost: x\r\nazureml-model-deployment: x\r\n{AUTHORIZED}{UPGRADE}\r\n",
-            (404, "DeploymentNotFound"),
+            (403, "UpgradeRefused"),
         ),
     ]
     for what, request, outcome in table:

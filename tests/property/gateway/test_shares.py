@@ -58,6 +58,7 @@ def endpoints(draw: st.DrawFn) -> EndpointRoute:
         weights,
         mirror,
         stream_requests=draw(st.booleans()),
+        websocket=draw(st.booleans()),
         sticky=draw(st.sampled_from([None, Sticky(StickyBy.COOKIE, "s")])),
     )
     check_route(route)

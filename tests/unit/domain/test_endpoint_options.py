@@ -39,8 +39,9 @@ def test_everything_else() -> None:
         retry="unsent",
         sticky="header:X-User",
         sticky_instances="true",
+        websocket="true",
         stream_idle_timeout_seconds="60",
-    ) == EndpointOptions(None, 1 << 20, True, Retry.UNSENT, Sticky(StickyBy.HEADER, "x-user"), True, 0, 60)
+    ) == EndpointOptions(None, 1 << 20, True, Retry.UNSENT, Sticky(StickyBy.HEADER, "x-user"), True, 0, True, 60)
     assert read(sticky="cookie:Session", slow_start_seconds="30") == EndpointOptions(
         sticky=Sticky(StickyBy.COOKIE, "Session"), slow_start_seconds=30
     )

@@ -42,18 +42,21 @@ def test_options_reach_the_gateway() -> None:
             "penstock.retry": "never",
             "penstock.sticky": "cookie:session",
             "penstock.sticky_instances": "true",
+            "penstock.websocket": "true",
             "penstock.stream_idle_timeout_seconds": "60",
         }
     )
     assert (route.rate_limit, route.max_request_bytes, route.stream_requests) == (RateLimit(100, 60), 1000, True)
     assert (route.retry, route.sticky) == (Retry.NEVER, Sticky(StickyBy.COOKIE, "session"))
+    assert route.websocket
     assert (route.stream_idle_timeout_ms, route.deployments[0].sticky_instances) == (60_000, True)
     assert routed({"penstock.slow_start_seconds": "5"}).deployments[0].slow_start_ms == 5000
 
 
 def test_the_defaults_are_the_same_on_both_sides() -> None:
     route, plain = routed({}), EndpointRoute("x", routes.EndpointAuth())
-    for field in ("max_request_bytes", "stream_requests", "retry", "rate_limit", "sticky", "stream_idle_timeout_ms"):
+    assert route.stream_idle_timeout_ms == plain.stream_idle_timeout_ms
+    for field in ("max_request_bytes", "stream_requests", "retry", "rate_limit", "sticky", "websocket"):
         assert getattr(route, field) == getattr(plain, field), field
 
 
