@@ -92,7 +92,7 @@ _BY_STATUS: tuple[tuple[int, Answer], ...] = (
 UPGRADE_REFUSED = Answer(
     403,
     "UpgradeRefused",
-    "The connection is not upgraded: that takes WebSocket, the endpoint's property penstock.websocket, and a deployment.",
+    "The connection is not upgraded: it takes WebSocket, the endpoint's property penstock.websocket and a deployment.",
 )
 MALFORMED_HOST = Answer(400, "BadRequest", "The request names more than one host.")
 
