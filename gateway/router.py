@@ -195,9 +195,9 @@ class EnvoyRouter:
         upserts: list[Resource] = []
         for deployment in stage.backends:
             if was.get(deployment.name) != deployment:
-                for grpc in _protocols(deployment):
-                    upserts.append(cluster(endpoint, deployment, self._settings, grpc=grpc))
-                    upserts.append(load_assignment(endpoint, deployment, grpc=grpc))
+                for http2 in _protocols(deployment):
+                    upserts.append(cluster(endpoint, deployment, self._settings, grpc=http2))
+                    upserts.append(load_assignment(endpoint, deployment, grpc=http2))
         kept = set(_backend_keys(endpoint, stage))
         removals = [key for key in _backend_keys(endpoint, before) if key not in kept]
         if stage.front is None:
@@ -229,8 +229,8 @@ def _protocols(deployment: DeploymentRoute) -> tuple[bool, ...]:
 
 def _backend_keys(endpoint: str, stage: Stage) -> Iterator[Key]:
     for deployment in stage.backends:
-        for grpc in _protocols(deployment):
-            name = names.cluster_name(endpoint, deployment.name, grpc=grpc)
+        for http2 in _protocols(deployment):
+            name = names.cluster_name(endpoint, deployment.name, grpc=http2)
             yield ResourceType.CLUSTER, name
             yield ResourceType.ENDPOINTS, name
 
