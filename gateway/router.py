@@ -16,7 +16,7 @@ import structlog
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
-from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
+from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
 from gateway.stages import ABSENT, Stage, plan
@@ -194,9 +194,12 @@ class EnvoyRouter:
         was = {deployment.name: deployment for deployment in before.backends}
         upserts: list[Resource] = []
         for deployment in stage.backends:
-            if was.pop(deployment.name, None) != deployment:
-                upserts += (cluster(endpoint, deployment, self._settings), load_assignment(endpoint, deployment))
-        removals = [key for name in was for key in _backend_keys(endpoint, name)]
+            if was.get(deployment.name) != deployment:
+                for http2 in _protocols(deployment):
+                    upserts.append(cluster(endpoint, deployment, self._settings, grpc=http2))
+                    upserts.append(load_assignment(endpoint, deployment, grpc=http2))
+        kept = set(_backend_keys(endpoint, stage))
+        removals = [key for key in _backend_keys(endpoint, before) if key not in kept]
         if stage.front is None:
             removals += _front_keys(endpoint)
         elif stage.front != before.front:
@@ -210,7 +213,7 @@ class EnvoyRouter:
         return tuple(removals)
 
     def _targets(self, endpoint: str, stage: Stage) -> Iterator[Target]:
-        keys: list[Key] = [key for backend in stage.backends for key in _backend_keys(endpoint, backend.name)]
+        keys: list[Key] = [*_backend_keys(endpoint, stage)]
         if stage.front is not None:
             keys += _front_keys(endpoint)
         for key in keys:
@@ -219,9 +222,17 @@ class EnvoyRouter:
                 yield Target(key, resource.version)
 
 
-def _backend_keys(endpoint: str, deployment: str) -> tuple[Key, Key]:
-    name = names.cluster_name(endpoint, deployment)
-    return (ResourceType.CLUSTER, name), (ResourceType.ENDPOINTS, name)
+def _protocols(deployment: DeploymentRoute) -> tuple[bool, ...]:
+    """A deployment that answers gRPC has a second cluster, which speaks HTTP/2."""
+    return (False, True) if deployment.grpc else (False,)
+
+
+def _backend_keys(endpoint: str, stage: Stage) -> Iterator[Key]:
+    for deployment in stage.backends:
+        for http2 in _protocols(deployment):
+            name = names.cluster_name(endpoint, deployment.name, grpc=http2)
+            yield ResourceType.CLUSTER, name
+            yield ResourceType.ENDPOINTS, name
 
 
 def _front_keys(endpoint: str) -> tuple[Key, Key]:

@@ -37,6 +37,9 @@ class GatewaySettings:
     """How long a stopping gateway lets in-flight requests finish."""
     headers_timeout_ms: int = 10_000
     """Milliseconds a client has to send its request headers (slow-loris)."""
+    connection_idle_timeout_ms: int = 120_000
+    """Milliseconds without a request until a client's connection is closed. Envoy's default of an hour would let
+    anybody hold ``max_connections`` for nothing."""
     stream_idle_timeout_ms: int = 300_000
     """Milliseconds without a byte in either direction until a stream is closed. Deployments' own timeouts are
     usually shorter."""

@@ -18,6 +18,7 @@ from envoy.config.rbac.v3 import rbac_pb2 as policy_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from gateway.routes import EndpointAuth
@@ -48,6 +49,12 @@ def backstop() -> AnyMessage:
     proven = policy_pb2.Principal(
         header=route_components_pb2.HeaderMatcher(name=names.HEADER_CLIENT, present_match=True)
     )
-    policy = policy_pb2.Policy(permissions=[policy_pb2.Permission(any=True)], principals=[proven])
+    policy = policy_pb2.Policy(permissions=[_one_host()], principals=[proven])
     rules = policy_pb2.RBAC(action=policy_pb2.RBAC.ALLOW, policies={"proven-client": policy})
     return messages.pack(rbac_pb2.RBAC(rules=rules))
+
+
+def _one_host() -> policy_pb2.Permission:
+    """Envoy joins several Host headers with a comma; behind it they might be told apart again, and differently."""
+    several = route_components_pb2.HeaderMatcher(name=":authority", string_match=string_pb2.StringMatcher(contains=","))
+    return policy_pb2.Permission(not_rule=policy_pb2.Permission(header=several))

@@ -13,6 +13,8 @@ from penstock.errors import ManifestError, Position, Problem
 from penstock.manifest import tree
 from penstock.manifest.tree import Entry, Mapping, Node
 
+_TEXTS = ("properties", "tags", "environment_variables")
+"""Mappings of texts: whatever follows is one key, dots and all, such as ``properties.penstock.retry``."""
 _STEP = re.compile(r"\.?([^.\[\]=]+)|\[(\d+)\]")
 
 
@@ -39,6 +41,9 @@ def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
 
 
 def _steps(path: str) -> list[str | int]:
+    head, found, key = path.partition(".")
+    if head in _TEXTS and found and key:
+        return [head, key]
     steps: list[str | int] = []
     at = 0
     while at < len(path):

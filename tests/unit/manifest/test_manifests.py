@@ -207,6 +207,12 @@ deployments:
         )
         assert (read.name, read.deployments[0].instance_count, read.tags) == ("other", 3, {"x": "y"})
 
+    def test_the_keys_of_texts_may_have_dots(self) -> None:
+        read = endpoint(
+            "name: abc\nproperties: {penstock.retry: unsent}\n", "properties.penstock.retry=never", "tags.a.b=c"
+        )
+        assert (read.properties, read.tags) == ({"penstock.retry": "never"}, {"a.b": "c"})
+
     @pytest.mark.parametrize("override", ["x", "=1", "deployments[5].name=x", "name.x=1", "a..b=1"])
     def test_overrides_that_fit_nothing(self, override: str) -> None:
         with pytest.raises(ManifestError, match="--set"):
