@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from importlib.metadata import version
 
 import structlog
@@ -38,7 +39,6 @@ from controlplane.usecases.randomness import SystemRandomness
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
-from penstock.daemon import Daemon
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class ControlPlane:
         )
         self._metrics = Metrics(reader)
         chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
-        self._gateway = gateway_process(home, gateway, chance)
+        self._gateway = gateway_process(home, gateway, chance, lambda: self._router.longest_request_ms() / 1000)
         self._reconciler = PlatformReconciler(
             state=self._state,
             backend=self._backend,
@@ -234,12 +234,15 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
     )
 
 
-def gateway_process(home: Home, gateway: GatewaySettings, chance: random.Random) -> GatewayProcess:
+def gateway_process(
+    home: Home, gateway: GatewaySettings, chance: random.Random, longest_request_s: Callable[[], float] = lambda: 0.0
+) -> GatewayProcess:
     """The Envoy of this home."""
     return GatewayProcess(
-        Daemon(home.folder / "gateway"),
+        home.folder / "gateway",
         gateway,
         environment={"PATH": os.defpath},
         backoff=Backoff(first=0.2, cap=10.0),
         random_source=chance,
+        longest_request_s=longest_request_s,
     )

@@ -133,6 +133,10 @@ class EnvoyRouter:
             rejected=rejected,
         )
 
+    def longest_request_ms(self) -> int:
+        """The longest that a request of any endpoint may take; 0 without endpoints."""
+        return max((d.request_timeout_ms for stage in self._stages.values() for d in stage.backends), default=0)
+
     def _check_served(self, endpoint: str) -> None:
         errors = [stream.listener_error for stream in self._server.streams]
         if any(not error for error in errors):

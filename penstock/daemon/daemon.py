@@ -121,6 +121,12 @@ class Daemon:
             return 0.0
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + known.start / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What it was started with last; empty if it never was."""
+        known = record.load(self._record_path)
+        return known.argv if known is not None else ()
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to the leader alone. False if it does not run."""
         with self._pidfd() as pidfd:
