@@ -14,7 +14,9 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import structlog
 from envoy.service.discovery.v3 import discovery_pb2
+from envoy.type.v3 import semantic_version_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
@@ -24,6 +26,14 @@ from gateway.subscription import Response
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _METHOD = "DeltaAggregatedResources"
 _Context = grpc.aio.ServicerContext[discovery_pb2.DeltaDiscoveryRequest, discovery_pb2.DeltaDiscoveryResponse]
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    # An Envoy that hangs, or whose machine is gone, is found out and counts as disconnected.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_log = structlog.get_logger(__name__)
 
 
 class AdsServer:
@@ -53,7 +63,7 @@ class AdsServer:
         Raises:
             RuntimeError: the socket cannot be made.
         """
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+        server = grpc.aio.server(options=_OPTIONS)
         handler = grpc.stream_stream_rpc_method_handler(
             self._serve,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
@@ -105,18 +115,29 @@ class AdsServer:
     async def wait(self, targets: Sequence[Target], timeout_s: float) -> None:
         """Return once every Envoy connected now has settled ``targets``, has gone, or turns out not to listen.
 
+        One that does not answer in ``timeout_s`` seconds is late: while another keeps up, nobody waits for it until
+        it has caught up. It misses nothing by that; its own stream keeps the order that is safe.
+
         Raises:
             gateway.ads_stream.RejectedError: one answered NACK.
-            TimeoutError: one did not answer in ``timeout_s`` seconds.
+            TimeoutError: none answered in time.
         """
+        listening = [stream for stream in self.streams if not stream.listener_error]
+        awaited = [stream for stream in listening if not stream.late] or listening
         waiter = Waiter()
-        for stream in self.streams:
-            if not stream.listener_error:
-                stream.watch(targets, waiter)
+        for stream in awaited:
+            stream.watch(targets, waiter)
         waiter.check()
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter.future
+        except TimeoutError:
+            late = [stream for stream in awaited if stream.forget(waiter)]
+            for stream in late:
+                stream.late = True
+                _log.warning("gateway does not acknowledge in time", gateway=stream.node_id, seconds=timeout_s)
+            if len(late) == len(awaited):
+                raise
         finally:
             if waiter.future.cancelled() or waiter.future.exception() is not None:
                 for stream in self._streams:
@@ -157,7 +178,13 @@ def _decode(message: discovery_pb2.DeltaDiscoveryRequest) -> Request:
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node_id=message.node.id,
+        envoy_version=_version(message.node.user_agent_build_version.version),
     )
+
+
+def _version(number: semantic_version_pb2.SemanticVersion) -> str:
+    parts = (number.major_number, number.minor_number, number.patch)
+    return ".".join(map(str, parts)) if any(parts) else ""
 
 
 def _encode(response: Response) -> discovery_pb2.DeltaDiscoveryResponse:

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
+from gateway.inspection import GatewayView
 from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
@@ -132,6 +133,10 @@ class EnvoyRouter:
             pending=tuple(sorted(pending)),
             rejected=rejected,
         )
+
+    def gateways(self, endpoint: str = "") -> tuple[GatewayView, ...]:
+        """Each connected gateway: what it has not acknowledged or has refused, and all that it has of ``endpoint``."""
+        return tuple(stream.view(lambda name: names.endpoint_of(name) == endpoint) for stream in self._server.streams)
 
     def longest_request_ms(self) -> int:
         """The longest that a request of any endpoint may take; 0 without endpoints."""
