@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 import structlog
 
+from controlplane.api.gateway_service import GatewayRestarted, Gateways
 from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
@@ -22,8 +23,9 @@ from controlplane.backends.process.layout import Layout
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
+from controlplane.domain.errors import GatewayNotReplacedError
 from controlplane.domain.ports import Backend, Clock
-from controlplane.gateway_process import GatewayProcess
+from controlplane.gateway_process import GatewayProcess, HotRestartError
 from controlplane.home_files import admin_token, announce, withdraw
 from controlplane.metrics.figures import GatewayFigures
 from controlplane.metrics.metrics import Metrics
@@ -103,6 +105,7 @@ class ControlPlane:
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,
                 metrics=reader,
+                gateways=Gateways(self._router.gateways, self._restart_gateway),
             )
         )
 
@@ -170,6 +173,13 @@ class ControlPlane:
         log.info("gateways connected", count=connected)
         if connected:
             self._reconciler.look_again()
+
+    async def _restart_gateway(self) -> GatewayRestarted:
+        try:
+            info = await self._gateway.restart()
+        except (HotRestartError, OSError) as error:
+            raise GatewayNotReplacedError(str(error), hint=getattr(error, "hint", "")) from error
+        return GatewayRestarted(self._gateway.pid, info.epoch, info.version)
 
     async def _status(self) -> PlatformStatus:
         trees = await self._state.endpoints()
