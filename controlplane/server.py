@@ -239,6 +239,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         admin_socket=sockets / "envoy-admin.sock",
         access_log=home.logs / "gateway-access.log",
         bootstrap_file=folder / "bootstrap.json",
+        snapshot_file=folder / "snapshot",
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
     )

@@ -19,7 +19,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 from envoy.type.v3 import semantic_version_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from gateway import ads_socket
 from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
+from gateway.journal import Journal
 from gateway.snapshot import Change, Key, Snapshot
 from gateway.subscription import Response
 
@@ -52,11 +54,21 @@ class AdsServer:
         self._on_connection = on_connection
         self._streams: set[AdsStream] = set()
         self._server: grpc.aio.Server | None = None
+        self._journal: Journal | None = None
         nonces = count(1)
         self._nonce = lambda: str(next(nonces))
 
-    async def start(self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = ()) -> None:
-        """Listen on ``socket`` (created with mode 0600). The snapshot must be complete by now.
+    def keep(self, journal: Journal) -> None:
+        """Note the state, and from now on every change, in ``journal``."""
+        journal.start(self._snapshot)
+        self._journal = journal
+
+    async def start(
+        self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = (), *, only_vacant: bool = False
+    ) -> bool:
+        """Listen on ``socket`` (mode 0600) in place of whoever did. The snapshot must be complete by now.
+
+        ``only_vacant``: unless somebody answers there; returns whether it listens.
 
         ``services`` are served beside ADS: what else Envoys call.
 
@@ -73,17 +85,23 @@ class AdsServer:
         # The socket must never exist with a wider mode, not even between bind and chmod.
         umask = os.umask(0o177)
         try:
-            server.add_insecure_port(f"unix:{socket}")
+            server.add_insecure_port(f"unix:{ads_socket.draft(socket)}")
         finally:
             os.umask(umask)
         await server.start()
+        if not ads_socket.place(ads_socket.draft(socket), socket, only_vacant=only_vacant):
+            await server.stop(grace=None)
+            return False
         self._server = server
+        return True
 
     async def stop(self) -> None:
         """End every stream. Envoys keep serving what they have, and come back to the next server."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace=None)
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def streams(self) -> tuple[AdsStream, ...]:
@@ -108,6 +126,8 @@ class AdsServer:
         Changes published in one turn of the event loop travel together.
         """
         changed = self._snapshot.apply(change)
+        if self._journal is not None and changed:
+            self._journal.record(self._snapshot, changed)
         for stream in self._streams:
             stream.mark(changed)
         return changed

@@ -17,6 +17,7 @@ import structlog
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
 from gateway.inspection import GatewayView
+from gateway.journal import Journal
 from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
@@ -50,6 +51,7 @@ class EnvoyRouter:
     ) -> None:
         """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
         self._settings = settings
+        self._clock = clock
         self._snapshot = Snapshot()
         self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
         self._stages: dict[str, Stage] = {}
@@ -82,6 +84,8 @@ class EnvoyRouter:
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
+        if self._settings.snapshot_file is not None:
+            self._server.keep(Journal(self._settings.snapshot_file, self._clock))
         await self._server.start(self._settings.ads_socket, services)
 
     async def stop(self) -> None:
