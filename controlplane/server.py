@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
@@ -32,6 +33,7 @@ from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
+from controlplane.stand_in import StandIn, dismiss
 from controlplane.store.blobs import BlobStore
 from controlplane.store.database import Database
 from controlplane.store.desired_state import SqlDesiredState
@@ -149,6 +151,8 @@ class ControlPlane:
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
         await self._reconciler.close()
+        # Stopped for good: nobody shall stand in with instances that are gone.
+        snapshot_file(self._settings.home).unlink(missing_ok=True)
         await self._gateway.stop()
         await stop_instances(self._backend, self._settings.drain_grace_seconds)
         await self._router.stop()
@@ -207,12 +211,21 @@ class ControlPlane:
 async def sweep(settings: Settings, environment: dict[str, str]) -> None:
     """End what a killed control plane left running on its home: the gateway and every instance."""
     home = settings.home
+    await dismiss(gateway_settings(settings))
     gateway = gateway_process(home, gateway_settings(settings), random.Random())  # noqa: S311  # as above
     await gateway.stop()
     backend = process_backend(home, BlobStore(home.blobs), SystemClock(), environment)
     await stop_instances(backend, settings.drain_grace_seconds)
     await backend.close()
     withdraw(home)
+
+
+async def stand_in(settings: Settings, *, stay: bool) -> None:
+    """Serve what a control plane on this home served last, while it is away; see :meth:`StandIn.run`."""
+    chance = random.Random()  # noqa: S311  # as above
+    await StandIn(gateway_settings(settings), lambda found: gateway_process(settings.home, found, chance)).run(
+        stay=stay
+    )
 
 
 async def stop_instances(backend: Backend, grace_seconds: float) -> None:
@@ -239,10 +252,15 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         admin_socket=sockets / "envoy-admin.sock",
         access_log=home.logs / "gateway-access.log",
         bootstrap_file=folder / "bootstrap.json",
-        snapshot_file=folder / "snapshot",
+        snapshot_file=snapshot_file(home),
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
     )
+
+
+def snapshot_file(home: Home) -> Path:
+    """Where the gateway's state is kept for the time the control plane is away."""
+    return home.folder / "gateway" / "snapshot"
 
 
 def gateway_process(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
+from penstock.cli import platform
 from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
+from penstock.cli.stand_in import StandIn
+from penstock.settings import child_environment
 from penstock.v1 import gateway_service_pb2
 
+_ARGV = [sys.executable, "-m", "controlplane", "gateway"]
 _TABLE = Columns(
     (
         ("Gateway", "name"),
@@ -37,6 +44,33 @@ def restart(context: Context, _: argparse.Namespace) -> dict[str, Any]:
         done = context.client.restart_gateway()
     context.console.done("a new gateway has taken over; the former one finishes what it has")
     return {"pid": done.pid, "epoch": done.epoch, "version": done.version}
+
+
+def start(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
+    """While the control plane is away: serve what it served last, until it is back."""
+    home = _home_folder(context, parsed)
+    standing = StandIn(home)
+    if standing.platform_answers():
+        context.console.done("the platform runs, and its gateway with it")
+        return None
+    with context.console.working("starting the gateway") as say:
+        found = standing.start([*_ARGV, "--once"], _environment(home), say)
+    context.console.done(f"serving the last state at {found['gateway']}, until the control plane is back")
+    return found
+
+
+def run(context: Context, parsed: argparse.Namespace) -> None:
+    """As ``start`` in the foreground, and again each time the control plane goes away: for systemd and the like."""
+    os.execve(_ARGV[0], _ARGV, _environment(_home_folder(context, parsed)))  # noqa: S606 - our own interpreter
+
+
+def _home_folder(context: Context, parsed: argparse.Namespace) -> Path:
+    home: Path | None = parsed.home
+    return home.expanduser().absolute() if home is not None else context.settings.home
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return child_environment({"PENSTOCK_HOME": str(home)})
 
 
 def _gateway(message: gateway_service_pb2.Gateway) -> dict[str, Any]:
@@ -77,5 +111,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS = (
     Command("config", "Show what each gateway has, and what is pending or refused.", config, _config_arguments, _TABLE),
+    Command("start", "Serve the last state while the control plane is away.", start, platform.home_argument),
+    Command("run", "As start, in the foreground and for good: for systemd.", run, platform.home_argument),
     Command("restart", "Replace the gateway's process without losing a request.", restart),
 )
