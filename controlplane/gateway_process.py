@@ -211,7 +211,10 @@ class GatewayProcess:
         write_bootstrap(self._settings)
         epoch = self._epochs.next()
         argv = envoy_argv(self._settings, self._binary, epoch.number, self._parent_seconds())
-        pid = epoch.daemon.launch(argv, env=dict(self._environment), cwd=self._folder, log=self._folder / "log")
+        # With hot restart enabled Envoy asks the kernel to be ended with its parent (PR_SET_PDEATHSIG).
+        pid = epoch.daemon.launch(
+            argv, env=dict(self._environment), cwd=self._folder, log=self._folder / "log", orphan=True
+        )
         log.info("started the gateway", pid=pid, port=self._settings.listen_port, epoch=epoch.number)
         return epoch
 

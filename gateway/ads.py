@@ -68,9 +68,8 @@ class AdsServer:
     ) -> bool:
         """Listen on ``socket`` (mode 0600) in place of whoever did. The snapshot must be complete by now.
 
-        ``only_vacant``: unless somebody answers there; returns whether it listens.
-
-        ``services`` are served beside ADS: what else Envoys call.
+        ``services`` are served beside ADS: what else Envoys call. ``only_vacant``: unless somebody answers there;
+        returns whether it listens.
 
         Raises:
             RuntimeError: the socket cannot be made.
