@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
+from controlplane.api.gateway_service import GatewayRestarted, Gateways
 from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
@@ -21,8 +24,9 @@ from controlplane.backends.process.layout import Layout
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
+from controlplane.domain.errors import GatewayNotReplacedError
 from controlplane.domain.ports import Backend, Clock
-from controlplane.gateway_process import GatewayProcess
+from controlplane.gateway_process import GatewayProcess, HotRestartError
 from controlplane.home_files import admin_token, announce, withdraw
 from controlplane.log_rotation import LogRotation
 from controlplane.metrics.figures import GatewayFigures
@@ -30,6 +34,7 @@ from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
+from controlplane.stand_in import StandIn, dismiss
 from controlplane.store.blobs import BlobStore
 from controlplane.store.database import Database
 from controlplane.store.desired_state import SqlDesiredState
@@ -39,7 +44,7 @@ from controlplane.usecases.randomness import SystemRandomness
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
-from penstock.daemon import Daemon, LogFile
+from penstock.daemon import LogFile
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +85,7 @@ class ControlPlane:
         )
         self._metrics = Metrics(reader)
         chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
-        self._gateway = gateway_process(home, gateway, chance)
+        self._gateway = gateway_process(home, gateway, chance, lambda: self._router.longest_request_ms() / 1000)
         self._reconciler = PlatformReconciler(
             state=self._state,
             backend=self._backend,
@@ -105,6 +110,7 @@ class ControlPlane:
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,
                 metrics=reader,
+                gateways=Gateways(self._router.gateways, self._restart_gateway),
             )
         )
 
@@ -150,6 +156,8 @@ class ControlPlane:
         await self._metrics.close()
         await self._log_rotation.close()
         await self._reconciler.close()
+        # Stopped for good: nobody shall stand in with instances that are gone.
+        snapshot_file(self._settings.home).unlink(missing_ok=True)
         await self._gateway.stop()
         await stop_instances(self._backend, self._settings.drain_grace_seconds)
         await self._router.stop()
@@ -174,6 +182,13 @@ class ControlPlane:
         log.info("gateways connected", count=connected)
         if connected:
             self._reconciler.look_again()
+
+    async def _restart_gateway(self) -> GatewayRestarted:
+        try:
+            info = await self._gateway.restart()
+        except (HotRestartError, OSError) as error:
+            raise GatewayNotReplacedError(str(error), hint=getattr(error, "hint", "")) from error
+        return GatewayRestarted(self._gateway.pid, info.epoch, info.version)
 
     async def _status(self) -> PlatformStatus:
         trees = await self._state.endpoints()
@@ -201,12 +216,21 @@ class ControlPlane:
 async def sweep(settings: Settings, environment: dict[str, str]) -> None:
     """End what a killed control plane left running on its home: the gateway and every instance."""
     home = settings.home
+    await dismiss(gateway_settings(settings))
     gateway = gateway_process(home, gateway_settings(settings), random.Random())  # noqa: S311  # as above
     await gateway.stop()
     backend = process_backend(home, BlobStore(home.blobs), SystemClock(), environment)
     await stop_instances(backend, settings.drain_grace_seconds)
     await backend.close()
     withdraw(home)
+
+
+async def stand_in(settings: Settings, *, stay: bool) -> None:
+    """Serve what a control plane on this home served last, while it is away; see :meth:`StandIn.run`."""
+    chance = random.Random()  # noqa: S311  # as above
+    await StandIn(gateway_settings(settings), lambda found: gateway_process(settings.home, found, chance)).run(
+        stay=stay
+    )
 
 
 async def stop_instances(backend: Backend, grace_seconds: float) -> None:
@@ -233,17 +257,26 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         admin_socket=sockets / "envoy-admin.sock",
         access_log=home.logs / "gateway-access.log",
         bootstrap_file=folder / "bootstrap.json",
+        snapshot_file=snapshot_file(home),
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
     )
 
 
-def gateway_process(home: Home, gateway: GatewaySettings, chance: random.Random) -> GatewayProcess:
+def snapshot_file(home: Home) -> Path:
+    """Where the gateway's state is kept for the time the control plane is away."""
+    return home.folder / "gateway" / "snapshot"
+
+
+def gateway_process(
+    home: Home, gateway: GatewaySettings, chance: random.Random, longest_request_s: Callable[[], float] = lambda: 0.0
+) -> GatewayProcess:
     """The Envoy of this home."""
     return GatewayProcess(
-        Daemon(home.gateway),
+        home.gateway,
         gateway,
         environment={"PATH": os.defpath},
         backoff=Backoff(first=0.2, cap=10.0),
         random_source=chance,
+        longest_request_s=longest_request_s,
     )

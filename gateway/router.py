@@ -16,6 +16,8 @@ import structlog
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
+from gateway.inspection import GatewayView
+from gateway.journal import Journal
 from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
@@ -49,6 +51,7 @@ class EnvoyRouter:
     ) -> None:
         """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
         self._settings = settings
+        self._clock = clock
         self._snapshot = Snapshot()
         self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
         self._stages: dict[str, Stage] = {}
@@ -81,6 +84,8 @@ class EnvoyRouter:
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
+        if self._settings.snapshot_file is not None:
+            self._server.keep(Journal(self._settings.snapshot_file, self._clock))
         await self._server.start(self._settings.ads_socket, services)
 
     async def stop(self) -> None:
@@ -132,6 +137,14 @@ class EnvoyRouter:
             pending=tuple(sorted(pending)),
             rejected=rejected,
         )
+
+    def gateways(self, endpoint: str = "") -> tuple[GatewayView, ...]:
+        """Each connected gateway: what it has not acknowledged or has refused, and all that it has of ``endpoint``."""
+        return tuple(stream.view(lambda name: names.endpoint_of(name) == endpoint) for stream in self._server.streams)
+
+    def longest_request_ms(self) -> int:
+        """The longest that a request of any endpoint may take; 0 without endpoints."""
+        return max((d.request_timeout_ms for stage in self._stages.values() for d in stage.backends), default=0)
 
     def _check_served(self, endpoint: str) -> None:
         errors = [stream.listener_error for stream in self._server.streams]

@@ -21,6 +21,8 @@ class GatewaySettings:
     """File that gets one JSON object per request. Rotate by renaming, then :meth:`gateway.admin.Admin.reopen_logs`."""
     bootstrap_file: Path
     """Where the bootstrap is written before Envoy starts."""
+    snapshot_file: Path | None = None
+    """Where the state is kept for a gateway that starts while the control plane is away (mode 0600). None: nowhere."""
     listen_address: str = "127.0.0.1"
     """IP address clients connect to. ``0.0.0.0`` opens it to the network."""
     listen_port: int = 8080

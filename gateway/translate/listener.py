@@ -12,7 +12,7 @@ from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from gateway.settings import GatewaySettings
-from gateway.snapshot import Resource, ResourceType
+from gateway.snapshot import Resource, ResourceType, Snapshot
 from gateway.translate import access_log, errors, filters, messages, names, scoped_route
 
 _CONNECTION_BUFFER_BYTES = 1024 * 1024
@@ -35,6 +35,12 @@ def listener(settings: GatewaySettings) -> Resource:
         filter_chains=[listener_components_pb2.FilterChain(filters=[manager])],
     )
     return messages.resource(ResourceType.LISTENER, names.LISTENER, message)
+
+
+def listening(snapshot: Snapshot) -> tuple[str, int]:
+    """The address and port that clients connect to, of a snapshot with a listener."""
+    message = listener_pb2.Listener.FromString(snapshot.resources(ResourceType.LISTENER)[names.LISTENER].body)
+    return message.address.socket_address.address, message.address.socket_address.port_value
 
 
 def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
