@@ -1,7 +1,7 @@
 """What clients read when the gateway itself answers: ``{"error": {"code", "message"}}``, whatever went wrong.
 
 Envoy's own answers are plain text with a status of its choosing. They are recognised by response flag where there is
-one (a status can have several causes), else by status. Answers written here or in Lua are JSON already and pass.
+one (a status can have several causes), else by status. Other answers written here or in Lua are JSON already and pass.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from google.protobuf.wrappers_pb2 import UInt32Value
 
@@ -41,8 +42,16 @@ NO_TRAFFIC = Answer(
     "NoTraffic",
     "No deployment of this endpoint has traffic. Give one a share, or name one in the azureml-model-deployment header.",
 )
-_CHALLENGE = (("www-authenticate", 'Bearer realm="penstock"'),)
-NO_CREDENTIAL = Answer(401, "Unauthorized", "A credential is required: send 'Authorization: Bearer KEY'.", _CHALLENGE)
+_NO_CREDENTIAL = Answer(
+    401,
+    "Unauthorized",
+    "A credential is required: send 'Authorization: Bearer KEY' (or TOKEN).",
+    (("www-authenticate", 'Bearer realm="penstock"'),),
+)
+_BAD_CREDENTIAL = (("www-authenticate", 'Bearer realm="penstock", error="invalid_token"'),)
+_REFUSED = Answer(401, "Unauthorized", "The credential is not valid for this endpoint.", _BAD_CREDENTIAL)
+_SAID = Answer(401, "Unauthorized", "%LOCAL_REPLY_BODY%", _BAD_CREDENTIAL)
+"""The key check and the token check say themselves what is wrong, in a sentence of theirs."""
 
 _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
     # A request can carry several flags (a failed attempt, then a timeout): the most telling comes first.
@@ -68,8 +77,6 @@ _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
 
 _BY_STATUS: tuple[tuple[int, Answer], ...] = (
     (400, Answer(400, "BadRequest", "The request is not valid HTTP, or its path is not allowed.")),
-    # The RBAC backstop (gateway.translate.auth): a request without a proven client got past the key check.
-    (403, NO_CREDENTIAL),
     (408, Answer(408, "RequestTimeout", "The request was not received in time.")),
     (413, Answer(413, "RequestTooLarge", "The request body is larger than this endpoint accepts.")),
     (426, Answer(426, "UpgradeRequired", "This version of HTTP is not supported.")),
@@ -90,20 +97,34 @@ def local_reply_config() -> hcm.LocalReplyConfig:
 
 
 def _mappers() -> Iterator[hcm.ResponseMapper]:
+    # 403 is the backstop (gateway.translate.auth): a credential was genuine but not for here, or none was proven.
+    for status, with_credential in ((401, _SAID), (403, _REFUSED)):
+        yield _mapper(_NO_CREDENTIAL, _both(_status(status), _header("authorization", present=False)))
+        yield _mapper(with_credential, _status(status))
     for flags, answer in _BY_FLAG:
         yield _mapper(
             answer,
             accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags)),
         )
     for status, answer in _BY_STATUS:
-        comparison = accesslog_pb2.ComparisonFilter(
-            op=accesslog_pb2.ComparisonFilter.EQ,
-            value=base_pb2.RuntimeUInt32(default_value=status, runtime_key=_RUNTIME_KEY),
-        )
-        yield _mapper(
-            answer,
-            accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison)),
-        )
+        yield _mapper(answer, _status(status))
+
+
+def _status(status: int) -> accesslog_pb2.AccessLogFilter:
+    comparison = accesslog_pb2.ComparisonFilter(
+        op=accesslog_pb2.ComparisonFilter.EQ,
+        value=base_pb2.RuntimeUInt32(default_value=status, runtime_key=_RUNTIME_KEY),
+    )
+    return accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison))
+
+
+def _header(name: str, *, present: bool) -> accesslog_pb2.AccessLogFilter:
+    matcher = route_components_pb2.HeaderMatcher(name=name, present_match=True, invert_match=not present)
+    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
+
+
+def _both(*filters: accesslog_pb2.AccessLogFilter) -> accesslog_pb2.AccessLogFilter:
+    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 
 def _mapper(answer: Answer, condition: accesslog_pb2.AccessLogFilter) -> hcm.ResponseMapper:

@@ -36,7 +36,8 @@ def route_configuration(route: EndpointRoute) -> Resource:
         # A body is kept for the retry as long as it may be: else a larger one is not retried.
         request_body_buffer_limit=UInt64Value(value=route.max_request_bytes),
     )
-    host.typed_per_filter_config[auth.LUA_FILTER].CopyFrom(auth.per_route(route.auth))
+    for filter_name, config in auth.per_route(route.name, route.auth):
+        host.typed_per_filter_config[filter_name].CopyFrom(config)
     host.typed_per_filter_config[BUFFER_FILTER].CopyFrom(_body_limit(route.max_request_bytes))
     name = names.route_config_name(route.name)
     message = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])

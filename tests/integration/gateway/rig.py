@@ -20,7 +20,7 @@ from gateway.admin import Admin
 from gateway.bootstrap import write_bootstrap
 from gateway.envoy import envoy_argv, find_envoy
 from gateway.router import EnvoyRouter
-from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host
+from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, TokenTrust
 from gateway.settings import GatewaySettings
 from tests.integration.gateway.load import Load
 
@@ -88,11 +88,13 @@ class Rig:
         await until(self.admin.ready)
         return envoy
 
-    async def restart_control_plane(self, *routes: EndpointRoute) -> None:
-        """End the router, and start another that knows ``routes``."""
+    async def restart_control_plane(self, *routes: EndpointRoute, trust: TokenTrust | None = None) -> None:
+        """End the router, and start another that knows ``routes`` and ``trust``."""
         await self.router.stop()
         self.router = EnvoyRouter(self.settings)
         self.router.preload(routes)
+        if trust is not None:
+            await self.router.set_jwks(trust)
         await self.router.start()
 
     def host(self, name: str) -> Host:
@@ -127,9 +129,12 @@ class Rig:
         return Load(self.settings.listen_port, path, dict(BEARER), connections)
 
     @contextlib.asynccontextmanager
-    async def under_load(self, path: str = "/endpoints/e/score", connections: int = 8) -> AsyncIterator[Load]:
+    async def under_load(
+        self, path: str = "/endpoints/e/score", connections: int = 8, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[Load]:
         """Load for as long as the block runs; what was under way at its end is finished."""
         load = self.load(path, connections)
+        load.headers = dict(headers or BEARER)
         task = asyncio.create_task(load.run())
         await asyncio.sleep(0.05)
         try:
