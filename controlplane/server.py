@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from datetime import timedelta
 from importlib.metadata import version
 
 import structlog
@@ -31,7 +32,9 @@ from controlplane.store.database import Database
 from controlplane.store.desired_state import SqlDesiredState
 from controlplane.store.store import Store
 from controlplane.store.vault import Vault
+from controlplane.usecases.es256 import Es256
 from controlplane.usecases.randomness import SystemRandomness
+from controlplane.usecases.signing import SigningKeys
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from penstock.daemon import Daemon
@@ -63,12 +66,22 @@ class ControlPlane:
         self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
         gateway = gateway_settings(settings)
         self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        vault, randomness = Vault(home.master_key), SystemRandomness()
+        self._signing = SigningKeys(
+            store=self._store,
+            vault=vault,
+            randomness=randomness,
+            clock=self._clock,
+            algorithm=Es256(),
+            rotation=timedelta(seconds=settings.signing_key_seconds),
+        )
         chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
         self._gateway = gateway_process(home, gateway, chance)
         self._reconciler = PlatformReconciler(
             state=self._state,
             backend=self._backend,
             router=self._router,
+            keys=self._signing,
             clock=self._clock,
             settings=ReconcileSettings(
                 resync_seconds=settings.resync_seconds, drain_grace_seconds=settings.drain_grace_seconds
@@ -81,9 +94,11 @@ class ControlPlane:
                 store=self._store,
                 backend=self._backend,
                 blobs=self._blobs,
-                vault=Vault(home.master_key),
+                vault=vault,
+                signing=self._signing,
+                token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
                 clock=self._clock,
-                randomness=SystemRandomness(),
+                randomness=randomness,
                 admin_token=admin_token(home),
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,
