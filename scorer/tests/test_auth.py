@@ -2,13 +2,15 @@
 
 import json
 import logging
+import os
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock_scorer.auth.guard import Guard
-from penstock_scorer.auth.policy import PolicyError, bearer, dump, parse
+from penstock_scorer.auth.errors import PolicyError
+from penstock_scorer.auth.policy import bearer, dump, parse
 
 SALT = bytes(range(16))
 
@@ -94,6 +96,29 @@ def test_the_file_is_not_looked_at_for_every_request(policy_file: Any) -> None:
     put(dump(SALT, {"primary": "new"}))
     clock.now = 0.19
     assert guard.client("Bearer old") == "primary"
+
+
+def test_a_new_key_works_at_once(policy_file: Any) -> None:
+    path, put = policy_file
+    clock = Clock()
+    guard = Guard(path, clock)
+    assert guard.client("Bearer old") == "primary"
+    put(dump(SALT, {"primary": "new"}))
+    clock.now = 0.011
+    assert guard.client("Bearer new") == "primary"
+    assert guard.client("Bearer old") is None
+
+
+def test_guessing_does_not_make_the_file_be_read_again_and_again(policy_file: Any, monkeypatch: Any) -> None:
+    path, _ = policy_file
+    clock = Clock()
+    guard = Guard(path, clock)
+    looks = []
+    monkeypatch.setattr(type(path), "stat", lambda self: looks.append(1) or os.stat(self))
+    for millisecond in range(100):
+        clock.now = millisecond / 1000
+        assert guard.client("Bearer guess") is None
+    assert len(looks) <= 11
 
 
 @pytest.mark.parametrize("text", [None, "{broken", '{"version": 99}'])

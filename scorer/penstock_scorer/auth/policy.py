@@ -10,10 +10,27 @@ rename)::
       "keys": [{"name": "primary", "digest": "<hex of SHA-256(salt bytes + key in UTF-8)>"}, ...]
     }
 
-``version`` is 1. ``mode`` is ``key``; a mode this scorer does not know is refused whole, so that an older
-scorer fails closed instead of guessing. ``keys`` may be empty: then nobody gets in. Unknown fields are
-ignored, so that fields can be added. No key is ever in the file, only salted digests; keys are random, so one
-round of SHA-256 is enough.
+or, where clients bring tokens signed by the control plane::
+
+    {
+      "version": 1,
+      "mode": "aml_token",
+      "audience": "<what a token's aud must hold>",
+      "endpoint": "<what its claim endpoint must be>",
+      "issuer": "<what its iss must be; optional>",
+      "not_before": <seconds since 1970: tokens issued (iat) earlier are revoked; 0 for none>,
+      "jwks": {"keys": [{"kid": ..., "kty": "EC", "crv": "P-256", "x": ..., "y": ...},
+                        {"kid": ..., "kty": "OKP", "crv": "Ed25519", "x": ...}, ...]}
+    }
+
+``version`` is 1. A ``mode`` this scorer does not know is refused whole, so that an older scorer fails closed
+instead of guessing. ``keys`` may be empty: then nobody gets in. Unknown fields are ignored, so that fields can be
+added.
+
+No key is ever in the file, only salted digests; keys are random, so one round of SHA-256 is enough. ``jwks`` holds
+public keys only (a private one is refused), the old and the new while signing keys are rotated; kinds of keys that
+this scorer does not know are passed over. ``iat`` is compared in whole seconds: revoking sets ``not_before`` to the
+next second, and the next token is issued no earlier. :mod:`penstock_scorer.auth.tokens` says what else a token needs.
 """
 
 from __future__ import annotations
@@ -21,19 +38,25 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from penstock_scorer.auth.errors import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 VERSION = 1
 MIN_SALT_BYTES = 16
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-class PolicyError(Exception):
-    """The policy cannot be used; the message says why and holds no digest."""
+class Policy(Protocol):
+    """Who a credential belongs to."""
+
+    def verify(self, credential: str) -> str | None:
+        """The client's name, or None when the credential must be refused."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +88,22 @@ def dump(salt: bytes, keys: Mapping[str, str]) -> str:
     return json.dumps({"version": VERSION, "mode": "key", "salt": salt.hex(), "keys": listed})
 
 
-def parse(text: str | bytes) -> KeyPolicy:
+def dump_tokens(audience: str, endpoint: str, jwks: Mapping[str, Any], not_before: int, issuer: str | None) -> str:
+    """The policy file's text for tokens (the fields of the module's second example)."""
+    policy = {"version": VERSION, "mode": "aml_token", "audience": audience, "endpoint": endpoint}
+    return json.dumps({**policy, "issuer": issuer, "not_before": not_before, "jwks": jwks})
+
+
+def parse(text: str | bytes, clock: Callable[[], float] = time.time) -> Policy:
     """Read a policy.
 
+    Args:
+        text: The file's content.
+        clock: Seconds since 1970, for tokens.
+
     Raises:
-        PolicyError: not JSON, another version or mode, a field missing or malformed.
+        PolicyError: not JSON, another version or mode, a field missing or malformed, or tokens without the
+            ``cryptography`` package.
     """
     try:
         data = json.loads(text)
@@ -79,15 +113,16 @@ def parse(text: str | bytes) -> KeyPolicy:
         raise PolicyError("it is not a JSON object")
     if data.get("version") != VERSION:
         raise PolicyError(f"its version is {data.get('version')!r}, this scorer reads {VERSION}")
-    if data.get("mode") != "key":
-        raise PolicyError(f"its mode is {data.get('mode')!r}, this scorer knows 'key'")
-    salt = _hex(data.get("salt"), "salt")
-    if len(salt) < MIN_SALT_BYTES:
-        raise PolicyError(f"its salt is shorter than {MIN_SALT_BYTES} bytes")
-    keys = data.get("keys")
-    if not isinstance(keys, list):
-        raise PolicyError("'keys' is not a list")
-    return KeyPolicy(salt, tuple(_key(entry) for entry in keys))
+    mode = data.get("mode")
+    if mode == "key":
+        return _key_policy(data)
+    if mode == "aml_token":
+        try:
+            from penstock_scorer.auth import tokens  # noqa: PLC0415 - 5 MB of cryptography, for tokens alone
+        except ImportError:
+            raise PolicyError("its mode is 'aml_token', which needs penstock-scorer[tokens] (cryptography)") from None
+        return tokens.parse(data, clock)
+    raise PolicyError(f"its mode is {mode!r}, this scorer knows 'key' and 'aml_token'")
 
 
 def bearer(header: str | None) -> str | None:
@@ -97,6 +132,16 @@ def bearer(header: str | None) -> str | None:
     scheme, _, credential = header.partition(" ")
     credential = credential.strip(" ")
     return credential if credential and scheme.lower() == "bearer" else None
+
+
+def _key_policy(data: Mapping[str, Any]) -> KeyPolicy:
+    salt = _hex(data.get("salt"), "salt")
+    if len(salt) < MIN_SALT_BYTES:
+        raise PolicyError(f"its salt is shorter than {MIN_SALT_BYTES} bytes")
+    keys = data.get("keys")
+    if not isinstance(keys, list):
+        raise PolicyError("'keys' is not a list")
+    return KeyPolicy(salt, tuple(_key(entry) for entry in keys))
 
 
 def _key(entry: Any) -> tuple[str, bytes]:
