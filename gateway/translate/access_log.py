@@ -18,7 +18,7 @@ FIELDS = {
     "client": f"%REQ({names.HEADER_CLIENT})%",
     "remote": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "method": "%REQ(:METHOD)%",
-    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
     "protocol": "%PROTOCOL%",
     "code": "%RESPONSE_CODE%",
     "model_code": "%RESP(ms-azureml-model-error-statuscode)%",
@@ -31,7 +31,8 @@ FIELDS = {
     "flags": "%RESPONSE_FLAGS%",
     "details": "%RESPONSE_CODE_DETAILS%",
 }
-"""Field -> Envoy's command operator. Numbers stay numbers; the credential is in none of them."""
+"""Field -> Envoy's command operator. Numbers stay numbers. The credential is in none of them, and neither is the query:
+it is data, and clients put credentials there by mistake."""
 
 
 def access_log(path: Path) -> accesslog_pb2.AccessLog:
