@@ -259,7 +259,7 @@ class RegenerateKeyRequest(_message.Message):
     key_type: Global___KeyType.ValueType
     """Which key to replace."""
     key_value: _builtins.str
-    """The new key, 16 to 256 printable ASCII characters. Empty means a random one of 256 bits."""
+    """The new key, 16 to 256 printable ASCII characters without commas. Empty means a random one of 256 bits."""
     def __init__(
         self,
         *,

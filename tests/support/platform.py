@@ -45,6 +45,9 @@ class ManualClock:
     def monotonic(self) -> float:
         return self._now.timestamp()
 
+    def advance(self, period: timedelta) -> None:
+        self._now += period
+
 
 class CountingRandomness:
     """Chance that repeats from run to run."""

@@ -31,8 +31,8 @@ local function examine(handle, headers, credential, keys)
   if not credential then
     return refuse(handle, "There is no Authorization header.")
   end
-  -- Several headers come as one, joined by a comma, which no key may have.
-  local scheme, token = string.match(credential, "^(%a+) +([%w%-%._~%+/]+=*)$")
+  -- Keys are printable ASCII. Several headers come as one, joined by a comma, which no key may have.
+  local scheme, token = string.match(credential, "^(%a+) +([!-+--~]+)$")
   if not token or #token > MAX_TOKEN or string.lower(scheme) ~= "bearer" then
     return refuse(handle, "The Authorization header is malformed: send 'Authorization: Bearer KEY'.")
   end
