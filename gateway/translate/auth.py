@@ -51,6 +51,8 @@ def per_route(endpoint: str, auth: EndpointAuth) -> Iterator[tuple[str, AnyMessa
         # The digest is the key, so that the script looks one up without a table being made of all for each request.
         config.filter_context.update({digest: client for client, digest in auth.key_digests})
         yield LUA_FILTER, messages.pack(config)
+        # Not even made for a request whose route is known from the start.
+        yield tokens.FILTER, messages.pack(route_components_pb2.FilterConfig(disabled=True))
 
 
 def backstop() -> AnyMessage:

@@ -1,5 +1,6 @@
 -- The key check. What each endpoint accepts comes with its route: filter_context {digest = client}.
 -- An error in here lets the request go on without a client's name, and the RBAC filter behind answers 401.
+collectgarbage("setpause", 1000) -- what a request leaves is small: let megabytes come together before a collection
 local MAX_TOKEN = 512 -- characters; a longer one is no key, and hashing it would be the client's choice of our cost
 local CACHE_LIMIT = 4096 -- accepted credentials remembered by each worker
 local cache, cached = {}, 0
@@ -42,10 +43,11 @@ local function examine(handle, headers, credential, keys)
     return refuse(handle, "The credential is not valid for this endpoint.")
   end
   remember(credential, digest)
-  headers:replace("x-penstock-client", client)
+  headers:add("x-penstock-client", client)
 end
 
--- Every call into Envoy costs; a request with a known credential makes five.
+-- Every call into Envoy costs; a request with a known credential makes five. The client's name is on no request that
+-- arrives (listener.py), so it is added, not replaced.
 function envoy_on_request(handle)
   local headers = handle:headers()
   local credential = headers:get("authorization")
@@ -53,7 +55,7 @@ function envoy_on_request(handle)
   local digest = cache[credential or ""]
   local client = digest and keys:get(digest)
   if client then
-    headers:replace("x-penstock-client", client)
+    headers:add("x-penstock-client", client)
   else
     examine(handle, headers, credential, keys)
   end
