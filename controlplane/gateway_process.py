@@ -24,6 +24,7 @@ from penstock.daemon import Daemon, DaemonState
 
 log = structlog.get_logger(__name__)
 
+FIGURES = ("http.gateway.downstream_cx_active", "access_logs.open_telemetry_access_log.logs_dropped")
 _POLL_SECONDS = 0.02
 _LOG_CHECK_SECONDS = 30.0
 _LOG_BYTES = 64 * 1024 * 1024
@@ -64,6 +65,14 @@ class GatewayProcess:
         """Envoy's process id, 0 when it does not run."""
         status = self._daemon.status()
         return status.pid if status.state is DaemonState.RUNNING else 0
+
+    async def figures(self) -> tuple[int, int] | None:
+        """Client connections open, and log lines it lost; None when it does not answer."""
+        try:
+            connections, lost = await self._admin.stats(*FIGURES)
+        except AdminUnreachableError:
+            return None
+        return connections, lost
 
     async def start(self) -> None:
         """Adopt the Envoy that runs, or start one; then keep it running.

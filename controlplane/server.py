@@ -25,6 +25,9 @@ from controlplane.domain.changes import Change, ChangeKind, Changes
 from controlplane.domain.ports import Backend, Clock
 from controlplane.gateway_process import GatewayProcess
 from controlplane.home_files import admin_token, announce, withdraw
+from controlplane.metrics.figures import GatewayFigures
+from controlplane.metrics.metrics import Metrics
+from controlplane.metrics.reader import MetricsReader
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
 from controlplane.store.blobs import BlobStore
@@ -37,6 +40,7 @@ from controlplane.usecases.randomness import SystemRandomness
 from controlplane.usecases.signing import SigningKeys
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
+from gateway.signals import Signals
 from penstock.daemon import Daemon
 
 log = structlog.get_logger(__name__)
@@ -75,6 +79,17 @@ class ControlPlane:
             algorithm=Es256(),
             rotation=timedelta(seconds=settings.signing_key_seconds),
         )
+        self._signals = Signals(self._router.knows)
+        reader = MetricsReader(
+            store=self._store,
+            observer=self._backend,
+            signals=self._signals,
+            routes=self._router,
+            gateway=self._gateway_figures,
+            clock=self._clock,
+            version=version("penstock"),
+        )
+        self._metrics = Metrics(reader)
         chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
         self._gateway = gateway_process(home, gateway, chance)
         self._reconciler = PlatformReconciler(
@@ -102,6 +117,7 @@ class ControlPlane:
                 admin_token=admin_token(home),
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,
+                metrics=reader,
             )
         )
 
@@ -109,15 +125,17 @@ class ControlPlane:
         """Return when requests are served and calls are taken.
 
         Raises:
-            StoreError, PortInUseError, ApiPortInUseError, EnvoyNotFoundError, GatewayNotReadyError, OSError: each with
-                one sentence for the user.
+            StoreError, PortInUseError, ApiPortInUseError, MetricsPortInUseError, EnvoyNotFoundError,
+                GatewayNotReadyError, OSError: each with one sentence for the user.
         """
         self._bind_api()
+        asked = "metrics_port" in self._settings.model_fields_set
+        await self._metrics.start(self._settings.metrics_port, insist=asked)
         self._blobs.open()
         await self._store.open(self._clock.now())
         self._store.changes.subscribe(self._changed)
         await self._reconciler.preload()
-        await self._router.start()
+        await self._router.start(self._signals.services())
         await self._gateway.start()
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
@@ -130,6 +148,7 @@ class ControlPlane:
 
     async def abandon(self) -> None:
         """Undo a start that failed, and nothing else: what an earlier control plane left serving goes on."""
+        await self._metrics.close()
         await self._gateway.abandon()
         await self._router.stop()
         await self._backend.close()
@@ -140,6 +159,7 @@ class ControlPlane:
         withdraw(self._settings.home)
         await self._api.serving(yes=False)
         await self._api.server.stop(_API_GRACE_SECONDS)
+        await self._metrics.close()
         await self._reconciler.close()
         await self._gateway.stop()
         await stop_instances(self._backend, self._settings.drain_grace_seconds)
@@ -180,7 +200,13 @@ class ControlPlane:
             endpoints=len(trees),
             deployments=len(deployments),
             ready_instances=sum(d.ready_instances for d in deployments),
+            metrics_uri=self._metrics.uri,
         )
+
+    async def _gateway_figures(self) -> GatewayFigures:
+        said = await self._gateway.figures()
+        connections, lost = said or (None, None)
+        return GatewayFigures(self._router.status().connected, self._signals.requests.unrouted, connections, lost)
 
 
 async def sweep(settings: Settings, environment: dict[str, str]) -> None:

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     """The address the API listens on."""
     api_port: int = Field(default=50051, ge=1, le=65535)
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
+    """The port of the Prometheus page, on loopback. 0: none. When the default is taken, the platform goes without."""
     public_host: str = "localhost"
     """The name by which clients reach the gateway; it appears in scoring URIs."""
     database_url: str = ""

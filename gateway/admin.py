@@ -66,8 +66,14 @@ class Admin:
 
     async def stat(self, name: str) -> int:
         """A counter or gauge by its full name; 0 when Envoy has not made it yet."""
-        tree = json.loads(await self._get(f"/stats?format=json&filter=^{name.replace('.', '%5C.')}$"))
-        return next((int(entry["value"]) for entry in tree["stats"] if entry.get("name") == name), 0)
+        return (await self.stats(name))[0]
+
+    async def stats(self, *names: str) -> tuple[int, ...]:
+        """Several at once; as :meth:`stat`."""
+        pattern = "|".join(name.replace(".", "%5C.") for name in names)
+        tree = json.loads(await self._get(f"/stats?format=json&filter=^({pattern})$"))
+        found = {entry.get("name"): int(entry.get("value", 0)) for entry in tree["stats"]}
+        return tuple(found.get(name, 0) for name in names)
 
     async def config_dump(self) -> str:
         """All of Envoy's configuration, JSON. Digests of keys are in it: for tests and debugging only."""

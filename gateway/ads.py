@@ -45,8 +45,10 @@ class AdsServer:
         nonces = count(1)
         self._nonce = lambda: str(next(nonces))
 
-    async def start(self, socket: Path) -> None:
+    async def start(self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = ()) -> None:
         """Listen on ``socket`` (created with mode 0600). The snapshot must be complete by now.
+
+        ``services`` are served beside ADS: what else Envoys call.
 
         Raises:
             RuntimeError: the socket cannot be made.
@@ -57,7 +59,7 @@ class AdsServer:
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler}),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler}), *services))
         # The socket must never exist with a wider mode, not even between bind and chmod.
         umask = os.umask(0o177)
         try:

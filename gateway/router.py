@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+import grpc
 import structlog
 
 from gateway.ads import AdsServer
@@ -76,15 +77,15 @@ class EnvoyRouter:
                 self._publish(route.name, Stage.of(route))
         self._preloaded = True
 
-    async def start(self) -> None:
-        """Open the ADS socket.
+    async def start(self, services: Sequence[grpc.GenericRpcHandler] = ()) -> None:
+        """Open the ADS socket, with ``services`` beside it.
 
         Raises:
             RuntimeError: :meth:`preload` was not called, or the socket cannot be made.
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
-        await self._server.start(self._settings.ads_socket)
+        await self._server.start(self._settings.ads_socket, services)
 
     async def stop(self) -> None:
         """Close the ADS socket. Envoys keep serving."""
@@ -110,6 +111,15 @@ class EnvoyRouter:
         async with self._exclusive(endpoint):
             await self._advance(endpoint, ABSENT)
             self._rejected.pop(endpoint, None)
+
+    def knows(self, endpoint: str, deployment: str = "") -> bool:
+        """Whether Envoys are told of an endpoint (and of a deployment of it): what signals may be kept about."""
+        stage = self._stages.get(endpoint)
+        return stage is not None and (not deployment or any(d.name == deployment for d in stage.backends))
+
+    def deployments(self) -> dict[str, tuple[str, ...]]:
+        """Every endpoint that Envoys are told of, with its deployments, both sorted."""
+        return {name: tuple(sorted(d.name for d in stage.backends)) for name, stage in sorted(self._stages.items())}
 
     async def set_jwks(self, trust: TokenTrust) -> None:
         """See :meth:`gateway.routes.Router.set_jwks`."""

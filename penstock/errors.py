@@ -6,6 +6,7 @@
     ├── ManifestError                 a YAML file is wrong; `problems`, each with file:line:col
     ├── SourceError                   a file or folder to send cannot be read
     ├── UsageError                    arguments that contradict each other, or one that is missing
+    ├── ScriptTrialError              a script that was tried in place failed
     ├── PlatformError                 a platform on this machine could not be started or stopped
     ├── InvokeError                   the endpoint answered other than 200; `status`, `body`
     ├── OperationFailedError          an accepted change failed later; `reason`, `detail` (the user's traceback)
@@ -84,6 +85,10 @@ class SourceError(PenstockError):
 
 class UsageError(PenstockError):
     """Arguments contradict each other, or one is missing."""
+
+
+class ScriptTrialError(PenstockError):
+    """A scoring script that was tried in place failed."""
 
 
 class PlatformError(PenstockError):

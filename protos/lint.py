@@ -24,7 +24,8 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         module = Path(folder)
-        shutil.copytree(PROTOS / "penstock", module / "penstock")
+        for ours in ("penstock", "inference"):
+            shutil.copytree(PROTOS / ours, module / ours)
         shutil.copy(PROTOS / "buf.yaml", module)
         site_packages = include_paths()[-1]
         for package in IMPORTED:

@@ -7,7 +7,6 @@ from typing import Any
 
 from controlplane.api.convert.common import timestamp
 from controlplane.domain.errors import InvalidArgumentError, Violation
-from controlplane.domain.instances import InstanceState
 from controlplane.domain.names import instance_name, parse
 from controlplane.usecases.instances import InstanceUseCases, InstanceView
 from controlplane.usecases.paging import Query
@@ -48,12 +47,9 @@ class InstanceServicer(instance_service_pb2_grpc.InstanceServiceServicer):
 def instance_message(view: InstanceView) -> instance_pb2.Instance:
     """An instance as users see it."""
     record, seen = view.record, view.seen
-    state = seen.state if seen else InstanceState.PENDING
-    if record.draining and state is not InstanceState.FAILED:
-        state = InstanceState.DRAINING
     return instance_pb2.Instance(
         name=instance_name(record.endpoint, record.deployment, record.id),
-        state=instance_pb2.InstanceState.Value(f"INSTANCE_STATE_{state.name}"),
+        state=instance_pb2.InstanceState.Value(f"INSTANCE_STATE_{view.state.name}"),
         template_hash=record.template_hash,
         address=seen.address if seen else "",
         pid=seen.pid if seen else 0,

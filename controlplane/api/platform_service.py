@@ -25,6 +25,7 @@ class PlatformStatus:
     endpoints: int
     deployments: int
     ready_instances: int
+    metrics_uri: str
 
 
 class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
@@ -47,4 +48,5 @@ class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
             endpoints=status.endpoints,
             deployments=status.deployments,
             ready_instances=status.ready_instances,
+            metrics_uri=status.metrics_uri,
         )

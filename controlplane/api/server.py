@@ -20,11 +20,13 @@ from controlplane.api.deployment_service import DeploymentServicer
 from controlplane.api.endpoint_service import EndpointServicer
 from controlplane.api.instance_service import InstanceServicer
 from controlplane.api.interceptors import AdminToken, CallInterceptor
+from controlplane.api.metrics_service import MetricsServicer
 from controlplane.api.operations_service import OperationsServicer
 from controlplane.api.platform_service import PlatformServicer, PlatformStatus
 from controlplane.api.registry_services import EnvironmentServicer, ModelServicer
 from controlplane.domain.ports import Backend, Clock
 from controlplane.domain.uploads import CHUNK_MAX
+from controlplane.metrics.reader import MetricsReader
 from controlplane.usecases.assets import AssetUseCases, Blobs
 from controlplane.usecases.credentials import CredentialUseCases
 from controlplane.usecases.deployments import DeploymentUseCases
@@ -50,6 +52,8 @@ from penstock.v1 import (
     environment_service_pb2_grpc,
     instance_service_pb2,
     instance_service_pb2_grpc,
+    metrics_service_pb2,
+    metrics_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
     platform_service_pb2,
@@ -66,6 +70,7 @@ _FILES: tuple[Any, ...] = (
     instance_service_pb2,
     asset_service_pb2,
     platform_service_pb2,
+    metrics_service_pb2,
 )
 _OPTIONS = (
     ("grpc.max_receive_message_length", max(MESSAGE_MAX, 2 * CHUNK_MAX)),
@@ -92,6 +97,7 @@ class ApiParts:
     gateway_uri: str
     """Where clients reach the gateway, such as ``http://localhost:8080``."""
     platform_status: Callable[[], Awaitable[PlatformStatus]]
+    metrics: MetricsReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ def build_api(parts: ApiParts) -> Api:
         AssetServicer(AssetUseCases(store, parts.blobs, parts.clock)), server
     )
     platform_service_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(parts.platform_status), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricsServicer(parts.metrics), server)
     operations_pb2_grpc.add_OperationsServicer_to_server(
         OperationsServicer(OperationUseCases(store), operations), server
     )

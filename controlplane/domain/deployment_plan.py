@@ -91,7 +91,7 @@ class DeploymentPlan:
     """Recorded instances that are not running yet."""
     drain: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
-    """Instances to end and forget: failed ones, and drained ones the gateway has let go."""
+    """Instances to end and forget: failed ones that were replaced, and drained ones the gateway has let go."""
     serving: int = 0
     """Instances of the present template that answer and are routed to."""
     settled: bool = False
@@ -124,7 +124,10 @@ def plan_deployment(
     serving = [v for v in current if v.ready and routed is not None and v.id in routed]
 
     drain = _to_drain(wanted, count, current, old, serving)
-    stop = [v.id for v in views if v.failed or v.ending or (v.record.draining and _let_go(v, routed))]
+    kept = _kept_for_its_log(count, current, views)
+    stop = [
+        v.id for v in views if v.ending or (v.failed and v is not kept) or (v.record.draining and _let_go(v, routed))
+    ]
     backing_off = attempts.not_before is not None and now < attempts.not_before
     launch = [v.id for v in alive if v.seen is None and (v in old or wanted.prepared)]
     new = _to_start(count, current, old) if wanted.prepared and not backing_off else 0
@@ -149,6 +152,16 @@ def plan_deployment(
         settled=settled,
         wake_at=attempts.not_before if backing_off else None,
     )
+
+
+def _kept_for_its_log(
+    count: int, current: Sequence[InstanceView], views: Sequence[InstanceView]
+) -> InstanceView | None:
+    """The last one that failed, while none has taken its place: whoever asks why will want to read its log."""
+    failed = [v for v in views if v.failed and not v.ending and not v.record.draining]
+    if len(current) >= count or not failed:
+        return None
+    return max(failed, key=lambda v: v.record.created)
 
 
 def _to_start(count: int, current: Sequence[InstanceView], old: Sequence[InstanceView]) -> int:

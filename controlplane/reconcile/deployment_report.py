@@ -39,6 +39,16 @@ def deployment_report(
     return Report(deployment.generation, state, tuple(conditions))
 
 
+def restarted_report(deployment: DeploymentRecord, ready: int, now: datetime) -> Report:
+    """The report on a deployment whose instances are not those last reported, because the platform was away."""
+    count = deployment.spec.instance_count
+    instances = Condition(
+        ConditionType.INSTANCES_READY, ConditionStatus.UNKNOWN, "Starting", f"{ready} of {count} instances answer"
+    ).since(deployment.report.conditions, now)
+    others = (c for c in deployment.report.conditions if c.type is not ConditionType.INSTANCES_READY)
+    return Report(deployment.generation, deployment.report.state, (*others, instances))
+
+
 def _state(
     deployment: DeploymentRecord, plan: DeploymentPlan, attempts: Attempts, progress: PreparationProgress | None
 ) -> ProvisioningState:

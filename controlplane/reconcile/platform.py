@@ -21,6 +21,7 @@ from controlplane.domain.ports import Backend, Clock, SigningKeys
 from controlplane.domain.records import EndpointTree
 from controlplane.domain.status import ProvisioningState
 from controlplane.reconcile.deployment import DeploymentKey, DeploymentReconciler, Wakers
+from controlplane.reconcile.deployment_report import restarted_report
 from controlplane.reconcile.endpoint import EndpointReconciler, desired_traffic
 from controlplane.reconcile.owners import InstanceOwners
 from controlplane.reconcile.preparations import Preparations
@@ -71,6 +72,7 @@ class PlatformReconciler:
         self._state = state
         self._backend = backend
         self._router = router
+        self._clock = clock
         self._settings = settings
         self._routed = RoutedInstances()
         self._owners = InstanceOwners()
@@ -128,6 +130,7 @@ class PlatformReconciler:
         """Tell the gateway what it should serve, before any Envoy may ask: it must never see an empty answer."""
         trees = await self._state.endpoints()
         seen = await self._backend.observe()
+        await self._correct_reports(trees, seen)
         await self._tokens.publish(needed=False)
         self._router.preload(
             tuple(
@@ -136,6 +139,20 @@ class PlatformReconciler:
                 if not tree.endpoint.deleting
             )
         )
+
+    async def _correct_reports(self, trees: Sequence[EndpointTree], seen: Mapping[str, InstanceObservation]) -> None:
+        """What was reported before a stop or a reboot may not be so any more, and nobody must read it as if it were."""
+        for tree in trees:
+            for deployment in tree.deployments:
+                ready = sum(
+                    record.deployment_uid == deployment.uid
+                    and record.id in seen
+                    and seen[record.id].state is InstanceState.READY
+                    for record in tree.instances
+                )
+                if ready != deployment.ready_instances:
+                    report = restarted_report(deployment, ready, self._clock.now())
+                    await self._state.report_deployment(deployment.uid, report, ready)
 
     def start(self) -> None:
         """Begin: look at everything now, and again every resync period."""

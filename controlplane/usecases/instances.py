@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.domain.errors import ErrorReason, InvalidArgumentError, NotFoundError, Violation
-from controlplane.domain.instances import InstanceObservation, InstanceRecord
+from controlplane.domain.instances import InstanceObservation, InstanceRecord, InstanceState
 from controlplane.domain.names import instance_name
 from controlplane.domain.ports import LogKind, LogLines
 from controlplane.usecases.deployments import existing_deployment
@@ -36,6 +36,12 @@ class InstanceView:
 
     record: InstanceRecord
     seen: InstanceObservation | None = None
+
+    @property
+    def state(self) -> InstanceState:
+        """What users are told it does."""
+        state = self.seen.state if self.seen else InstanceState.PENDING
+        return InstanceState.DRAINING if self.record.draining and state is not InstanceState.FAILED else state
 
 
 class InstanceUseCases:

@@ -1,45 +1,100 @@
-"""The gateway's access log: one JSON object a line, in the words of endpoints and deployments."""
+"""The gateway's access logs: a file for people, in the words of the hosted service, and a line for the figures.
+
+The file has the fields of the hosted service's traffic log (AmlOnlineEndpointTrafficLog), so that queries written for
+that work, and a few of our own behind them. The line goes to the control plane (:mod:`gateway.access_logs`).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, grpc_service_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2
+from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
+from google.protobuf.wrappers_pb2 import UInt32Value
 
 from gateway.translate import messages, names
 
+_MODEL_CODE = f"%DYNAMIC_METADATA({names.METADATA}:{names.METADATA_MODEL_CODE})%"
+
 FIELDS = {
-    "time": "%START_TIME%",
-    "endpoint": "%ROUTE_NAME%",
-    "deployment": f"%RESP({names.HEADER_DEPLOYMENT})%",
-    "instance": "%UPSTREAM_HOST_NAME_WITHOUT_PORT%",
-    "client": f"%REQ({names.HEADER_CLIENT})%",
-    "remote": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ:ORIG_OR_PATH)%",
-    "protocol": "%PROTOCOL%",
-    "code": "%RESPONSE_CODE%",
-    "model_code": "%RESP(ms-azureml-model-error-statuscode)%",
-    "duration_ms": "%DURATION%",
-    "upstream_ms": "%RESPONSE_DURATION%",
-    "request_bytes": "%BYTES_RECEIVED%",
-    "response_bytes": "%BYTES_SENT%",
-    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    "request_id": "%REQ(X-REQUEST-ID)%",
-    "flags": "%RESPONSE_FLAGS%",
-    "details": "%RESPONSE_CODE_DETAILS%",
+    "Method": "%REQ(:METHOD)%",
+    "Path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "Protocol": "%PROTOCOL%",
+    "ResponseCode": "%RESPONSE_CODE%",
+    "ResponseCodeReason": "%RESPONSE_CODE_DETAILS%",
+    "ModelStatusCode": _MODEL_CODE,
+    "ModelStatusReason": "%RESP(ms-azureml-model-error-reason)%",
+    "RequestPayloadSize": "%BYTES_RECEIVED%",
+    "ResponsePayloadSize": "%BYTES_SENT%",
+    "UserAgent": "%REQ(USER-AGENT)%",
+    "XRequestId": "%REQ(X-REQUEST-ID)%",
+    "XMSClientRequestId": "%REQ(X-MS-CLIENT-REQUEST-ID)%",
+    "TotalDurationMs": "%DURATION%",
+    "RequestDurationMs": "%REQUEST_DURATION%",
+    "ResponseDurationMs": "%RESPONSE_DURATION%",
+    # The gateway never slows a transfer down.
+    "RequestThrottlingDelayMs": 0,
+    "EndpointName": "%ROUTE_NAME%",
+    "DeploymentName": f"%RESP({names.HEADER_DEPLOYMENT})%",
+    # Ours.
+    "Time": "%START_TIME%",
+    "InstanceName": "%UPSTREAM_HOST_NAME_WITHOUT_PORT%",
+    "ClientName": f"%REQ({names.HEADER_CLIENT})%",
+    "RemoteAddress": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "Attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "ResponseFlags": "%RESPONSE_FLAGS%",
 }
-"""Field -> Envoy's command operator. Numbers stay numbers. The credential is in none of them, and neither is the query:
-it is data, and clients put credentials there by mistake."""
+"""Field -> Envoy's command operator. Numbers stay numbers; what has no value is left out.
+
+The credential is in none, and neither is the query: it is data, and clients put credentials there by mistake."""
+
+LINE = (
+    f"%ROUTE_NAME%/%RESP({names.HEADER_DEPLOYMENT})% %RESPONSE_CODE% %COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)% "
+    f"{_MODEL_CODE}"
+)
+"""Cluster (either part ``-`` where there is none), status, microseconds from the first byte in to the last one out,
+the model's status (``-`` for 200, which only the model says). Nothing that a client or a model can choose is in it."""
+
+FLUSH_MS = 200
+"""Figures are that old at most. What was not flushed when Envoy is killed is in the file alone, if at all."""
+_OK = 200
+_BUFFER_BYTES = 64 * 1024
 
 
-def access_log(path: Path) -> accesslog_pb2.AccessLog:
-    """A log of every request, written to ``path``."""
+def access_logs(path: Path) -> list[accesslog_pb2.AccessLog]:
+    """The logs of every request: the file at ``path``, and the lines for the control plane."""
+    control = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=names.CONTROL_CLUSTER)
+    lines = logs_service_pb2.OpenTelemetryAccessLogConfig(
+        common_config=als_pb2.CommonGrpcAccessLogConfig(
+            log_name=names.LISTENER,
+            grpc_service=grpc_service_pb2.GrpcService(envoy_grpc=control),
+            transport_api_version="V3",
+            buffer_flush_interval=messages.duration(FLUSH_MS),
+            buffer_size_bytes=UInt32Value(value=_BUFFER_BYTES),
+        ),
+        disable_builtin_labels=True,
+    )
+    lines.body.string_value = LINE
+    return [
+        # Only the model says 200, so that this is known without a script having noted it: see response.lua.
+        _file(path, accesslog_pb2.ComparisonFilter.EQ, _OK),
+        _file(path, accesslog_pb2.ComparisonFilter.NE, _MODEL_CODE),
+        accesslog_pb2.AccessLog(name="envoy.access_loggers.open_telemetry", typed_config=messages.pack(lines)),
+    ]
+
+
+def _file(path: Path, comparison: accesslog_pb2.ComparisonFilter.Op, model_code: str | int) -> accesslog_pb2.AccessLog:
+    """The log of the requests whose status is 200, or is not."""
     layout = substitution_format_string_pb2.SubstitutionFormatString(omit_empty_values=True)
-    layout.json_format.update(FIELDS)
+    layout.json_format.update(FIELDS | {"ModelStatusCode": model_code})
+    status = accesslog_pb2.ComparisonFilter(
+        op=comparison, value=base_pb2.RuntimeUInt32(default_value=_OK, runtime_key="penstock.none")
+    )
     return accesslog_pb2.AccessLog(
         name="envoy.access_loggers.file",
         typed_config=messages.pack(file_pb2.FileAccessLog(path=str(path), log_format=layout)),
+        filter=accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=status)),
     )

@@ -44,7 +44,7 @@ def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
         scoped_routes=scoped_route.scoped_routes(),
         http_filters=filters.http_filters(),
         local_reply_config=errors.local_reply_config(),
-        access_log=[access_log.access_log(settings.access_log)],
+        access_log=access_log.access_logs(settings.access_log),
         early_header_mutation_extensions=[_strip_identity()],
         # Without these three `/endpoints/open/../a/score` is checked against `open` and answered by `a`.
         normalize_path=true,

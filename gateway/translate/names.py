@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 LISTENER: Final = "gateway"
+CONTROL_CLUSTER: Final = "penstock-control"
+"""The control plane, in an Envoy's bootstrap."""
 HEADER_DEPLOYMENT: Final = "azureml-model-deployment"
 """In a request: the deployment wanted. In a response: the one that answered."""
 HEADER_CLIENT: Final = "x-penstock-client"
@@ -15,9 +17,23 @@ HEADER_UPSTREAM_TIME: Final = "x-envoy-upstream-service-time"
 """Set by Envoy's router on what an upstream answered, never on its own answers: the Lua filter tells them apart."""
 
 
+CLUSTER_SEPARATOR: Final = "/"
+NOBODY: Final = "-"
+"""In place of a deployment: none was chosen. It is no deployment's name, and what Envoy's log has for no value."""
+METADATA: Final = "penstock"
+METADATA_MODEL_CODE: Final = "model_code"
+"""Dynamic metadata of a request: the status the model answered, whatever it became. Written by ``response.lua``."""
+
+
 def cluster_name(endpoint: str, deployment: str) -> str:
     """Cluster (and load assignment) of a deployment. ``/`` cannot occur in either name."""
-    return f"{endpoint}/{deployment}"
+    return f"{endpoint}{CLUSTER_SEPARATOR}{deployment}"
+
+
+def cluster_parts(cluster: str) -> tuple[str, str]:
+    """Endpoint and deployment of a cluster."""
+    endpoint, _, deployment = cluster.partition(CLUSTER_SEPARATOR)
+    return endpoint, deployment
 
 
 def route_config_name(endpoint: str) -> str:

@@ -10,6 +10,7 @@ from penstock.names import endpoint_name
 from penstock.v1 import endpoint_service_pb2 as pb
 from penstock.v1.endpoint_pb2 import Endpoint
 from penstock.v1.endpoint_service_pb2 import EndpointKeys, EndpointToken, WatchEndpointResponse
+from penstock.v1.metrics_service_pb2 import EndpointMetrics, GetEndpointMetricsRequest, WatchEndpointMetricsRequest
 
 
 class Endpoints:
@@ -88,6 +89,18 @@ class Endpoints:
         """The endpoint and its deployments as they are, then at every change, until the endpoint is gone."""
         request = pb.WatchEndpointRequest(name=endpoint_name(name))
         return self._transport.stream(self._transport.endpoints.WatchEndpoint, request)
+
+    async def metrics(self, name: str) -> EndpointMetrics:
+        """How an endpoint is doing now: requests, latencies, load, instances."""
+        request = GetEndpointMetricsRequest(name=endpoint_name(name))
+        return await self._transport.read(self._transport.metrics.GetEndpointMetrics, request)
+
+    async def watch_metrics(self, name: str, seconds: float = 5.0) -> AsyncIterator[EndpointMetrics]:
+        """The same now and every ``seconds`` (1 to 60), until the endpoint is gone."""
+        request = WatchEndpointMetricsRequest(name=endpoint_name(name))
+        request.interval.FromNanoseconds(round(seconds * 1e9))
+        async for response in self._transport.stream(self._transport.metrics.WatchEndpointMetrics, request):
+            yield response.metrics
 
     def _operation(self, operation: object) -> Operation[Endpoint]:
         return Operation(self._transport, operation, lambda packed: Endpoint.FromString(packed.value))

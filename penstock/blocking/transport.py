@@ -22,6 +22,7 @@ from penstock.v1 import (
     endpoint_service_pb2_grpc,
     environment_service_pb2_grpc,
     instance_service_pb2_grpc,
+    metrics_service_pb2_grpc,
     model_service_pb2_grpc,
     platform_service_pb2_grpc,
 )
@@ -70,6 +71,11 @@ class Transport:
     def instances(self) -> instance_service_pb2_grpc.InstanceServiceStub:
         """The stub of InstanceService."""
         return instance_service_pb2_grpc.InstanceServiceStub(self.channel)
+
+    @cached_property
+    def metrics(self) -> metrics_service_pb2_grpc.MetricsServiceStub:
+        """The stub of MetricsService."""
+        return metrics_service_pb2_grpc.MetricsServiceStub(self.channel)
 
     @cached_property
     def assets(self) -> asset_service_pb2_grpc.AssetServiceStub:

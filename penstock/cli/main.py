@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from penstock.cli import arguments, platform
+from penstock.cli import arguments, platform, script
 from penstock.cli.command import Command, Raw
 from penstock.cli.console import Console
 from penstock.cli.context import Context
@@ -104,7 +104,7 @@ def _parser(word: str) -> argparse.ArgumentParser:
     """The parser for a command line that starts with ``word``."""
     parser = _Parser(prog="penstock", description="Managed online endpoints for machine-learning models.")
     nouns = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add(nouns, platform.COMMANDS)
+    _add(nouns, (*platform.COMMANDS, *script.COMMANDS))
     for name, (module, text) in GROUPS.items():
         noun = nouns.add_parser(name, help=text, description=text)
         if name == word:

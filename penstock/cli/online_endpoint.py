@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import convert, manifest
-from penstock.cli import arguments, changes, shapes
+from penstock.cli import arguments, changes, metrics, shapes
 from penstock.cli.command import Columns, Command, Raw
 from penstock.cli.context import Context
 from penstock.errors import UsageError
@@ -198,6 +198,7 @@ COMMANDS = (
     Command("update", "Change an endpoint, such as its traffic.", update, _update_arguments, TABLE),
     Command("delete", "Delete an endpoint with its deployments.", delete, delete_arguments),
     Command("invoke", "Send a request to an endpoint.", invoke, invoke_arguments),
+    Command("metrics", "Show requests, latencies and load.", metrics.metrics, name_arguments, metrics.TABLE),
     Command("get-credentials", "Show an endpoint's keys, or a new token.", get_credentials, name_arguments),
     Command(
         "regenerate-keys",

@@ -158,6 +158,7 @@ def platform(message: PlatformStatus) -> dict[str, Any]:
     return {
         "version": message.version,
         "gateway_uri": message.gateway_uri,
+        "metrics_uri": message.metrics_uri,
         "gateways_connected": message.gateways_connected,
         "endpoints": message.endpoints,
         "deployments": message.deployments,

@@ -42,6 +42,7 @@ class Fields:
         self.report = report
         self.path = path
         self._asked: set[str] = set()
+        self._missing: dict[str, Problem] = {}
         self._keys = {entry.key: entry.position for entry in node.entries}
 
     @classmethod
@@ -75,7 +76,9 @@ class Fields:
         node = self.value(key)
         if node is None:
             if required:
-                self.report.problem(self.at(key), f"`{self._full(key)}` is required")
+                missing = Problem(self.at(key), f"`{self._full(key)}` is required")
+                self._missing[key] = missing
+                self.report.problems.append(missing)
             return ""
         if not isinstance(node, Scalar):
             self._mistyped(key, node, "text")
@@ -163,9 +166,12 @@ class Fields:
         """Report every key that nobody asked for."""
         for entry in self.node.entries:
             if entry.key not in self._asked:
-                near = meant(entry.key, self._asked)
+                near = nearest(entry.key, self._asked)
                 place = f" in `{self.path}`" if self.path else ""
-                self.report.problem(entry.position, f"unknown key `{entry.key}`{place}{near}")
+                self.report.problem(entry.position, f"unknown key `{entry.key}`{place}{_meant(near)}")
+                # Misspelt, not missing: one mistake is told once.
+                if near in self._missing:
+                    self.report.problems.remove(self._missing.pop(near))
 
     def _number(self, key: str, low: float, high: float, what: str) -> float | None:
         node = self.value(key)
@@ -201,8 +207,16 @@ def kind(node: Node) -> str:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`` (did you mean `x`?)`` with the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f" (did you mean `{near[0]}`?)" if near else ""
+    return _meant(nearest(word, known))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The nearest known word; empty when none is near."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), "")
+
+
+def _meant(near: str) -> str:
+    return f" (did you mean `{near}`?)" if near else ""
 
 
 def _said(node: Node) -> str:

@@ -71,6 +71,7 @@ class PlatformStatus(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     DEPLOYMENTS_FIELD_NUMBER: _builtins.int
     READY_INSTANCES_FIELD_NUMBER: _builtins.int
+    METRICS_URI_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the control plane."""
     gateway_uri: _builtins.str
@@ -83,6 +84,8 @@ class PlatformStatus(_message.Message):
     """Deployments in the store."""
     ready_instances: _builtins.int
     """Instances that answer."""
+    metrics_uri: _builtins.str
+    """Where Prometheus finds the metrics, such as "http://127.0.0.1:9464/metrics"; empty when they are not served."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When this control plane started."""
@@ -107,10 +110,11 @@ class PlatformStatus(_message.Message):
         endpoints: _builtins.int = ...,
         deployments: _builtins.int = ...,
         ready_instances: _builtins.int = ...,
+        metrics_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "endpoints", b"endpoints", "endpoints_pending", b"endpoints_pending", "endpoints_rejected", b"endpoints_rejected", "gateway_uri", b"gateway_uri", "gateways_connected", b"gateways_connected", "ready_instances", b"ready_instances", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "endpoints", b"endpoints", "endpoints_pending", b"endpoints_pending", "endpoints_rejected", b"endpoints_rejected", "gateway_uri", b"gateway_uri", "gateways_connected", b"gateways_connected", "metrics_uri", b"metrics_uri", "ready_instances", b"ready_instances", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

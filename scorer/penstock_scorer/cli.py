@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock_scorer import __version__
 from penstock_scorer.errors import ScorerError
-from penstock_scorer.settings import resolve
+from penstock_scorer.settings import Settings, resolve
 from penstock_scorer.supervision.failure import report
 from penstock_scorer.supervision.supervisor import Supervisor
 
@@ -28,10 +28,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failure_file = os.environ.get("PENSTOCK_FAILURE_FILE")
     try:
         settings = resolve(flags, os.environ, Path.cwd())
+        if flags["reload"]:
+            return _reload(flags, settings)
         return Supervisor(settings).run()
     except ScorerError as error:
         report(error, Path(failure_file) if failure_file else None)
         return 1
+
+
+def _reload(flags: dict[str, Any], settings: Settings) -> int:
+    from penstock_scorer.development.reload import Reloader  # noqa: PLC0415 - development only
+
+    folders = (settings.entry_script.parent, *((settings.source_dir,) if settings.source_dir else ()))
+
+    def serve() -> int:
+        try:
+            return Supervisor(resolve(flags, os.environ, Path.cwd())).run()
+        except ScorerError as error:
+            report(error, settings.failure_file)
+            return 1
+
+    return Reloader(serve, folders).run()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,9 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", help="port to listen on (default 5001)")
     parser.add_argument("--uds", metavar="PATH", help="listen on this Unix socket instead of a port")
     parser.add_argument("--health_port", metavar="PORT", help="answer GET / on this port too")
+    parser.add_argument("--grpc_port", metavar="PORT", help="serve the Open Inference Protocol over gRPC on this port")
+    parser.add_argument("--grpc_uds", metavar="PATH", help="serve it on this Unix socket instead")
     parser.add_argument("--worker_count", metavar="N", help="worker processes (default 1)")
     parser.add_argument("--access_control_allow_origins", metavar="A,B", help="origins that may call from a browser")
     parser.add_argument("--config_file", metavar="FILE", help="JSON with the names of environment variables as keys")
+    parser.add_argument("--reload", action="store_true", help="start again whenever a file of the script's changes")
     parser.add_argument("--appinsights_instrumentation_key", metavar="KEY", help="accepted; telemetry is at /metrics")
     return parser
 

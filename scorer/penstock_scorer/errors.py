@@ -9,6 +9,7 @@
         |-- MissingFunctionError  it has no init() or no run()
         |-- BadSignatureError  its run() cannot be called with one input
         |-- InitError          its init() raised
+        |-- MetadataError      its metadata() raised, or describes no tensors
         `-- WorkerDiedError    its process ended while it loaded
 
 ``str(error)`` is the one sentence a user reads; ``reason`` is for machines; ``hint`` says what to do.
@@ -84,3 +85,10 @@ class WorkerDiedError(ScriptError):
 
     reason = "WorkerDied"
     hint = "Look for a native crash, a call of os._exit, or too little memory."
+
+
+class MetadataError(ScriptError):
+    """The script's ``metadata()`` raised, or describes its tensors wrongly."""
+
+    reason = "BadMetadata"
+    hint = 'Return {"inputs": [{"name", "datatype", "shape"}, ...], "outputs": [...]}.'

@@ -6,16 +6,17 @@ names as keys). Flags are those of ``azmlinfsrv``, and Penstock's own.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer import __version__
 from penstock_scorer.errors import SettingsError
+from penstock_scorer.inference.model import identify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,10 @@ class Settings:
     """A second port that answers ``GET /`` only; None: there is none."""
     uds: Path | None = None
     """Listen on this Unix socket (mode 0600) instead of a port."""
+    grpc_port: int | None = None
+    """Serve gRPC on this port; None, and no ``grpc_uds``: there is no gRPC."""
+    grpc_uds: Path | None = None
+    """Serve gRPC on this Unix socket (mode 0600); with several workers, ``PATH.0``, ``PATH.1`` and so on."""
     worker_count: int = 1
     preload: bool = False
     """Import the script and call ``init`` once, before the workers are forked (``WORKER_PRELOAD``)."""
@@ -62,13 +67,21 @@ class Settings:
     """Milliseconds a request may wait for its turn; None: as long as it takes."""
     max_queue: int = 1024
     """Requests that may wait in one worker."""
+    max_request_bytes: int = 64 * 2**20
+    """A larger body is answered 413."""
     drain_seconds: float = 30.0
     """Seconds for requests in flight after SIGTERM."""
     cors_origins: tuple[str, ...] = ()
     service_name: str = "ML service"
     service_version: str = "1.0"
+    model_identity: tuple[str, str] = ("model", "1")
+    """The model's name and version in the Open Inference Protocol (:mod:`penstock_scorer.inference.model`)."""
     service_path_prefix: str = ""
     log_level: str = "INFO"
+    json_logs: bool = False
+    """Log lines are JSON objects (``PENSTOCK_LOG_FORMAT=json``)."""
+    access_log: bool = False
+    """A line on stdout for each answer (``PENSTOCK_ACCESS_LOG=true``)."""
     server_version: str | None = f"penstock-scorer/{__version__}"
     """The header ``x-ms-server-version``; None: not sent."""
     auth_policy: Path | None = None
@@ -79,8 +92,14 @@ class Settings:
 
     @property
     def slots(self) -> int:
-        """Requests one worker runs at once: its share of ``max_concurrent``, rounded up."""
-        return max(1, math.ceil((self.max_concurrent or 1) / self.worker_count))
+        """Requests one worker runs at once, at most: the largest :meth:`share`."""
+        return self.share(0)
+
+    def share(self, worker: int) -> int:
+        """Requests the worker of this index runs at once: the shares of all add up to ``max_concurrent``."""
+        if self.max_concurrent is None:
+            return 1
+        return max(1, self.max_concurrent // self.worker_count + (worker < self.max_concurrent % self.worker_count))
 
     @property
     def local(self) -> bool:
@@ -94,6 +113,18 @@ class Settings:
             return f"unix:{self.uds}"
         return f"http://{self.host}:{self.port}" if ":" not in self.host else f"http://[{self.host}]:{self.port}"
 
+    @property
+    def grpc_addresses(self) -> list[str]:
+        """Where each worker serves gRPC, as gRPC spells addresses; empty: nowhere."""
+        if self.grpc_uds is not None:
+            if self.worker_count == 1:
+                return [f"unix:{self.grpc_uds}"]
+            return [f"unix:{self.grpc_uds}.{index}" for index in range(self.worker_count)]
+        if self.grpc_port is not None:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            return [f"{host}:{self.grpc_port}"] * self.worker_count
+        return []
+
     def describe(self) -> list[tuple[str, str]]:
         """Settings in force, as printed at the start."""
         return [
@@ -101,6 +132,7 @@ class Settings:
             ("Model directory", self.model_dir or "none"),
             ("Listening at", self.address),
             ("Health port", str(self.health_port or "none of its own")),
+            ("gRPC", ", ".join(dict.fromkeys(self.grpc_addresses)) or "none"),
             ("Workers", str(self.worker_count)),
             ("Requests at once per worker", str(self.slots)),
             ("Queue wait", "no limit" if self.max_queue_wait_ms is None else f"{self.max_queue_wait_ms} ms"),
@@ -138,15 +170,18 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         notes.append("An Application Insights key was given; telemetry is at /metrics, nothing is sent to Azure.")
     port = read.integer("port", "SERVER_PORT", 5001, 1, 65535)
     health_port = read.integer("health_port", "HEALTH_PORT", None, 1, 65535)
+    served_dir = str(model_dir) if model_dir else given.get("AZUREML_MODEL_DIR")
     settings = Settings(
         entry_script=script,
         app_root=app_root,
         source_dir=_absolute(given.get("AZUREML_SOURCE_DIRECTORY"), app_root),
-        model_dir=str(model_dir) if model_dir else given.get("AZUREML_MODEL_DIR"),
+        model_dir=served_dir,
         host=str(flags.get("host") or "127.0.0.1"),
         port=port or 5001,
         health_port=None if health_port == port else health_port,
         uds=_absolute(flags.get("uds"), cwd),
+        grpc_port=read.integer("grpc_port", "PENSTOCK_GRPC_PORT", None, 1, 65535),
+        grpc_uds=_absolute(flags.get("grpc_uds"), cwd),
         worker_count=read.integer("worker_count", "WORKER_COUNT", 1, 1, 1024) or 1,
         preload=given.get("WORKER_PRELOAD", "false").lower() == "true",
         worker_timeout_s=float(read.integer(None, "WORKER_TIMEOUT", 300, 1, 10**6) or 300),
@@ -154,23 +189,52 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         max_concurrent=read.integer(None, "PENSTOCK_MAX_CONCURRENT", None, 1, 10_000),
         max_queue_wait_ms=read.integer(None, "PENSTOCK_MAX_QUEUE_WAIT_MS", None, 0, 10**9),
         max_queue=read.integer(None, "PENSTOCK_MAX_QUEUE", 1024, 1, 10**6) or 1024,
+        max_request_bytes=read.integer(None, "PENSTOCK_MAX_REQUEST_BYTES", 64 * 2**20, 1, 2**40) or 64 * 2**20,
         drain_seconds=float(read.integer(None, "PENSTOCK_DRAIN_SECONDS", 30, 0, 86_400) or 0),
         cors_origins=_list(flags.get("access_control_allow_origins") or given.get("AML_CORS_ORIGINS")),
         service_name=given.get("SERVICE_NAME", "ML service"),
         service_version=given.get("SERVICE_VERSION", "1.0"),
+        model_identity=identify(given.get("SERVICE_NAME"), given.get("SERVICE_VERSION"), served_dir),
         service_path_prefix=given.get("SERVICE_PATH_PREFIX", ""),
         log_level=given.get("AZUREML_LOG_LEVEL", "INFO"),
+        json_logs=read.choice("PENSTOCK_LOG_FORMAT", ("text", "json")) == "json",
+        access_log=given.get("PENSTOCK_ACCESS_LOG", "false").lower() == "true",
         server_version=_server_version(given),
         auth_policy=_absolute(given.get("PENSTOCK_AUTH_POLICY"), cwd),
         failure_file=_absolute(given.get("PENSTOCK_FAILURE_FILE"), cwd),
         notes=tuple(notes),
     )
-    if settings.auth_policy is None and not settings.local:
+    if settings.max_concurrent is not None and settings.worker_count > settings.max_concurrent:
+        note = (
+            f"{settings.worker_count} workers were asked for, {settings.max_concurrent} are started: this instance may "
+            f"run {settings.max_concurrent} request(s) at once (PENSTOCK_MAX_CONCURRENT), the others would be idle."
+        )
+        settings = replace(settings, worker_count=settings.max_concurrent, notes=(*settings.notes, note))
+    if settings.grpc_port is not None and settings.grpc_uds is not None:
+        raise SettingsError("Both --grpc_port and --grpc_uds are given: gRPC is served in one place.")
+    if settings.grpc_addresses:
+        _require_grpc()
+    if settings.auth_policy is None and not (
+        settings.local and (settings.grpc_port is None or is_loopback(settings.host))
+    ):
         raise SettingsError(
             f"Refusing to listen on {settings.host} with no authentication: set PENSTOCK_AUTH_POLICY, "
             "or listen on 127.0.0.1 or a Unix socket."
         )
     return settings
+
+
+def _require_grpc() -> None:
+    missing = [name for name in ("grpc", "numpy", "google.protobuf") if not _installed(name)]
+    if missing:
+        raise SettingsError(f"gRPC needs {', '.join(missing)}: pip install 'penstock-scorer[grpc]'.")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
@@ -199,6 +263,13 @@ class _Reader:
         if not low <= number <= high:
             raise SettingsError(f"{name} is {number}, not between {low} and {high}.")
         return number
+
+    def choice(self, variable: str, choices: tuple[str, ...]) -> str:
+        """One of ``choices``, the first by default."""
+        value = self.given.get(variable) or choices[0]
+        if value not in choices:
+            raise SettingsError(f"{variable} is {value!r}, not {' or '.join(choices)}.")
+        return value
 
 
 def _configuration_file(path: Any, cwd: Path) -> tuple[dict[str, str], list[str]]:

@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 from penstock_scorer.contract import rawhttp, script
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
-from penstock_scorer.dataplane.executor import Limits
+from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.http.front import Front
+from penstock_scorer.http.v2 import V2
+from penstock_scorer.inference.served import Served
 from penstock_scorer.telemetry.metrics import Metrics
 
 
@@ -40,6 +42,10 @@ class FakeRequest:
     answer: bytes = b""
     answer_headers: dict[str, str] = field(default_factory=dict)
     answers: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+    left: bool = False
+    aborted: bool = False
+    gone: Callable[[], None] | None = None
 
     def header(self, name: str, default: Any = None) -> Any:
         return self.sent.get(name, default)
@@ -54,14 +60,28 @@ class FakeRequest:
         self.answers += 1
         self.status, self.answer, self.answer_headers = status, body, dict(headers)
 
+    reject = respond
+
     def stream(self, status: int, headers: list[tuple[str, str]]) -> Callable[[bytes], bool]:
         self.respond(status, headers, b"")
 
         def send(chunk: bytes) -> bool:
+            if self.left:
+                return False
             self.answer += chunk
+            self.chunks.append(chunk)
             return True
 
         return send
+
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        self.aborted = True
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        self.gone = gone
+
+    def unwatch(self) -> None:
+        self.gone = None
 
     @property
     def json(self) -> Any:
@@ -74,23 +94,30 @@ class App:
     def __init__(self, path: Path, *, limits: Limits | None = None, **front: Any) -> None:
         rawhttp.forget()
         self.script = script.load(path)
-        self.script.init()
-        limits = limits or Limits()
+        loop = self.script.init()
+        limits = limits or Limits(batch=self.script.run.batch)
         self.metrics = Metrics(1, limits.slots + 2)
         lanes = [self.metrics.lane(0, lane) for lane in range(limits.slots + 2)]
         self.left: list[str] = []
-        self.scoring = Scoring(self.script.run, limits, lanes, self.left.append)
+        self.scoring = Scoring(
+            self.script.run, limits, lanes, self.left.append, infer=self.script.merged_infer, loop=loop
+        )
         self.openapi = OpenApi(self.script.run.call, ServiceInfo(), path.parent)
-        self.front = Front(self.scoring, self.openapi, self.metrics, lanes[0], front.pop("guard", None), **front)
+        v2 = V2(Served(self.script), self.scoring.submit, lanes[0])
+        self.front = Front(self.scoring, self.openapi, self.metrics, lanes[0], front.pop("guard", None), v2=v2, **front)
 
     def __call__(self, method: str = "GET", target: str = "/score", body: bytes = b"", **headers: str) -> FakeRequest:
         path, _, query = target.partition("?")
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         request = FakeRequest(method, path, query, body, sent)
         self.front(request)
+        self.work()
+        return request
+
+    def work(self) -> None:
+        """Run what is queued."""
         self.scoring.executor._queue.put(None)
         self.scoring.executor.work()
-        return request
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock_scorer.auth.guard import Guard
 from penstock_scorer.auth.errors import PolicyError
+from penstock_scorer.auth.guard import Guard
 from penstock_scorer.auth.policy import bearer, dump, parse
 
 SALT = bytes(range(16))
@@ -114,7 +113,8 @@ def test_guessing_does_not_make_the_file_be_read_again_and_again(policy_file: An
     clock = Clock()
     guard = Guard(path, clock)
     looks = []
-    monkeypatch.setattr(type(path), "stat", lambda self: looks.append(1) or os.stat(self))
+    stat = type(path).stat
+    monkeypatch.setattr(type(path), "stat", lambda self: looks.append(1) or stat(self))
     for millisecond in range(100):
         clock.now = millisecond / 1000
         assert guard.client("Bearer guess") is None

@@ -4,8 +4,9 @@ import threading
 from typing import Any
 
 import pytest
-from penstock_scorer.dataplane.executor import Executor, Handlers, Limits
+from penstock_scorer.dataplane.executor import Executor
 from penstock_scorer.dataplane.job import Job
+from penstock_scorer.dataplane.limits import Handlers, Limits
 
 
 class Clock:
@@ -20,12 +21,14 @@ class Bench:
 
     def __init__(self, **limits: Any) -> None:
         self.clock = Clock()
-        self.ran, self.late, self.waited, self.overdue, self.stuck = [], [], [], [], []
+        self.ran, self.late, self.waited, self.overdue, self.stuck, self.watched, self.gone = [], [], [], [], [], [], []
         self.run = self.ran.append
         handlers = Handlers(
-            run=lambda job, _slot: self.run(job),
-            late=self.late.append,
+            run=lambda jobs, _slot: [self.run(job) for job in jobs],
+            late=lambda job, _slot: self.late.append(job),
             waited=self.waited.append,
+            watch=self.watched.append,
+            gone=self.gone.append,
             overdue=self.overdue.append,
             stuck=lambda: self.stuck.append(True),
         )
@@ -66,7 +69,8 @@ def test_without_waiting_a_slot_must_be_free() -> None:
 
 
 def test_what_waited_too_long_is_given_up_exactly_once() -> None:
-    bench = Bench(max_wait=0.5)
+    bench = Bench(max_wait=0.5, watch_after=9)
+    (taken,), _ = bench.submit(1)  # the slot is free for it: it does not wait
     first, _ = bench.submit(2)
     bench.clock.now = 0.3
     second, _ = bench.submit(1)
@@ -75,7 +79,7 @@ def test_what_waited_too_long_is_given_up_exactly_once() -> None:
     assert bench.executor.look() == pytest.approx(0.3)
     assert bench.waited == first
     bench.work()
-    assert bench.ran == second
+    assert bench.ran == [taken, *second]
     bench.clock.now = 9
     bench.executor.look()
     assert bench.waited == first
@@ -93,7 +97,7 @@ def test_work_whose_caller_is_late_is_not_started() -> None:
 
 
 def test_a_run_that_takes_too_long_is_interrupted_and_the_next_one_runs() -> None:
-    bench = Bench(timeout=1.0)
+    bench = Bench(timeout=1.0, watch_after=9)
     started = threading.Event()
     interrupted = []
 

@@ -31,7 +31,16 @@ def test_paths(tmp_path: Any) -> None:
 )
 def test_concurrency_is_shared_by_the_workers(concurrent: Any, workers: Any, slots: Any) -> None:
     environ = {} if concurrent is None else {"PENSTOCK_MAX_CONCURRENT": str(concurrent)}
-    assert resolve({"entry_script": "s", "worker_count": workers}, environ, HERE).slots == slots
+    settings = resolve({"entry_script": "s", "worker_count": workers}, environ, HERE)
+    assert settings.slots == slots
+    shares = [settings.share(index) for index in range(settings.worker_count)]
+    assert sum(shares) == (workers if concurrent is None else concurrent)
+
+
+def test_workers_that_could_never_run_anything_are_not_started() -> None:
+    settings = resolve({"entry_script": "s", "worker_count": 4}, {"PENSTOCK_MAX_CONCURRENT": "3"}, HERE)
+    assert settings.worker_count == 3
+    assert "4 workers were asked for, 3 are started" in settings.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ class Tally:
     """Answers without that header."""
     seconds: list[float] = field(default_factory=list)
     """How long each answer took."""
+    heard: Callable[[str], None] = lambda _deployment: None
+    """Called with the deployment that each answer names."""
 
     def percentile(self, percent: float) -> float:
         """Of the time to an answer, in milliseconds."""
@@ -74,7 +76,7 @@ def aim(port: int, endpoint: str, key: str) -> Aim:
 def send(target: Aim, count: int, *, connections: int = 4) -> Tally:
     """``count`` requests as fast as they are answered."""
     tally = Tally()
-    asyncio.run(_send(target, tally, connections, lambda: tally.sent < count, 0.0))
+    asyncio.run(run(target, tally, connections, lambda: tally.sent < count, 0.0))
     return tally
 
 
@@ -86,7 +88,7 @@ class Load:
         self._stop = threading.Event()
         pause = connections / rate
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(_send(target, self.tally, connections, self._go_on, pause)), daemon=True
+            target=lambda: asyncio.run(run(target, self.tally, connections, self._go_on, pause)), daemon=True
         )
 
     def __enter__(self) -> Self:
@@ -98,9 +100,10 @@ class Load:
         self._thread.join(2 * ANSWER_SECONDS)
         assert not self._thread.is_alive(), "the load does not end"
 
-    def until(self, count: int) -> None:
-        """Wait until so many requests were sent."""
-        while self.tally.sent < count:
+    def more(self, count: int) -> None:
+        """Wait until so many requests more were sent."""
+        goal = self.tally.sent + count
+        while self.tally.sent < goal:
             assert self._thread.is_alive(), "the load ended by itself"
             time.sleep(0.02)
 
@@ -108,7 +111,8 @@ class Load:
         return not self._stop.is_set()
 
 
-async def _send(target: Aim, tally: Tally, connections: int, go_on: Callable[[], bool], pause: float) -> None:
+async def run(target: Aim, tally: Tally, connections: int, go_on: Callable[[], bool], pause: float) -> None:
+    """Send until ``go_on`` says no; each connection waits ``pause`` seconds from request to request, or longer."""
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
             group.create_task(_converse(target, tally, go_on, pause))
@@ -159,4 +163,5 @@ async def _answer(reader: asyncio.StreamReader, tally: Tally) -> bool:
     else:
         tally.failures.append(f"{status} {headers.get('x-envoy-response-flags', '')} {body[:200]!r}")
     tally.unnamed += named is None
+    tally.heard(named or "")
     return headers.get("connection") != "close"

@@ -20,6 +20,10 @@ from typing import Any
 
 import psutil
 
+from penstock import Client
+from penstock.retry import Retry
+from penstock.settings import Settings
+
 PENSTOCK = Path(sys.executable).with_name("penstock")
 READY_SECONDS = 30.0
 
@@ -43,6 +47,7 @@ class Platform:
     home: Path
     gateway_port: int
     api_port: int
+    metrics_port: int
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -50,26 +55,17 @@ class Platform:
         """Run the control plane in the foreground of a process of ours, and wait until it is ready."""
         # Kept across restarts, so that a failing test shows all of it.
         with (self.home.parent / "up.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    PENSTOCK,
-                    "up",
-                    "--home",
-                    str(self.home),
-                    "--gateway-port",
-                    str(self.gateway_port),
-                    "--api-port",
-                    str(self.api_port),
-                ],
-                stdout=log,
-                stderr=log,
-                env=self.env(),
-            )
+            self.process = subprocess.Popen(self.up_command(), stdout=log, stderr=log, env=self.env())
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready():
             assert self.process.poll() is None, f"`penstock up` ended: {self.log()}"
             assert time.monotonic() < deadline, f"`penstock up` is not ready: {self.log()}"
             time.sleep(0.05)
+
+    def up_command(self) -> list[str | Path]:
+        """`penstock up` in the foreground."""
+        ports = ["--gateway-port", str(self.gateway_port), "--api-port", str(self.api_port)]
+        return [PENSTOCK, "up", "--home", self.home, *ports]
 
     def ready(self) -> bool:
         """Whether `platform.json` names the process that runs now."""
@@ -137,6 +133,10 @@ class Platform:
         """Run `penstock ... -o json` and read its answer."""
         return json.loads(self.cli(*arguments, "-o", "json").stdout)
 
+    def client(self) -> Client:
+        """A client of this platform: for what a test looks at often, since a command takes a second."""
+        return Client(settings=Settings(home=self.home), retry=Retry(attempts=0))
+
     def key(self, endpoint: str) -> str:
         """The endpoint's primary key."""
         return str(self.json("online-endpoint", "get-credentials", "-n", endpoint)["primaryKey"])
@@ -168,6 +168,13 @@ class Platform:
         finally:
             connection.close()
 
+    def score_or_none(self, endpoint: str, key: str) -> int | None:
+        """The status of one scoring request, None when there is no answer."""
+        try:
+            return self.score(endpoint, {}, key=key).status
+        except (OSError, http.client.HTTPException):
+            return None
+
     def until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait for something that has to become true."""
         deadline = time.monotonic() + seconds
@@ -183,17 +190,18 @@ class Platform:
     def refused(self) -> str:
         """What the gateway's access log says of the first requests it answered with anything but 200."""
         lines = (self.home / "logs" / "gateway-access.log").read_text().splitlines()
-        return "\n".join([line for line in lines if json.loads(line)["code"] != 200][:10])
+        return "\n".join([line for line in lines if json.loads(line)["ResponseCode"] != 200][:10])
 
     def env(self) -> dict[str, str]:
         """The environment of every command."""
-        return {**os.environ, "PENSTOCK_HOME": str(self.home), "NO_COLOR": "1", **self.environment}
+        ours = {"PENSTOCK_HOME": str(self.home), "PENSTOCK_METRICS_PORT": str(self.metrics_port), "NO_COLOR": "1"}
+        return {**os.environ, **ours, **self.environment}
 
 
 def new_platform() -> Platform:
     """A platform in a folder of its own, short enough for Unix sockets."""
     home = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp")) / "home"
-    return Platform(home, free_port(), free_port())
+    return Platform(home, free_port(), free_port(), free_port())
 
 
 def remove(platform: Platform) -> None:

@@ -28,10 +28,12 @@ from penstock.v1 import (
     endpoint_service_pb2_grpc,
     environment_service_pb2_grpc,
     instance_service_pb2_grpc,
+    metrics_service_pb2_grpc,
     model_service_pb2_grpc,
     platform_service_pb2_grpc,
 )
 from tests.support.platform import LIFETIME, Platform, open_platform, refuse_mount_path
+from tests.support.signals import SignalWorld
 
 TOKEN = "the-admin-token"
 
@@ -92,6 +94,7 @@ class Client:
     api: Api
     address: str
     channel: grpc.aio.Channel
+    signals: SignalWorld
 
     def __post_init__(self) -> None:
         self.endpoints: Any = endpoint_service_pb2_grpc.EndpointServiceStub(self.channel)
@@ -99,6 +102,7 @@ class Client:
         self.models: Any = model_service_pb2_grpc.ModelServiceStub(self.channel)
         self.environments: Any = environment_service_pb2_grpc.EnvironmentServiceStub(self.channel)
         self.instances: Any = instance_service_pb2_grpc.InstanceServiceStub(self.channel)
+        self.metrics: Any = metrics_service_pb2_grpc.MetricsServiceStub(self.channel)
         self.assets: Any = asset_service_pb2_grpc.AssetServiceStub(self.channel)
         self.status: Any = platform_service_pb2_grpc.PlatformServiceStub(self.channel)
         self.operations: Any = operations_pb2_grpc.OperationsStub(self.channel)
@@ -127,6 +131,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
         blobs = BlobStore(folder / "blobs")
         blobs.open()
         backend = IdleBackend()
+        world = SignalWorld(platform.store, backend, platform.clock)
 
         async def status() -> PlatformStatus:
             return PlatformStatus(
@@ -139,6 +144,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 endpoints=3,
                 deployments=2,
                 ready_instances=1,
+                metrics_uri="http://127.0.0.1:9464/metrics",
             )
 
         api = build_api(
@@ -154,6 +160,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 admin_token=TOKEN,
                 gateway_uri="http://localhost:8080",
                 platform_status=status,
+                metrics=world.reader,
             )
         )
         address = f"unix:{folder}/api.sock"
@@ -161,7 +168,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
         await api.server.start()
         await api.serving(yes=True)
         async with grpc.aio.insecure_channel(address, interceptors=bearer(token)) as channel:
-            yield Client(platform, backend, blobs, api, address, channel)
+            yield Client(platform, backend, blobs, api, address, channel, world)
         await api.server.stop(grace=None)
         await platform.store.close()
 

@@ -15,6 +15,8 @@ function envoy_on_response(handle)
     return
   end
   headers:remove("x-envoy-upstream-service-time")
+  -- For the access logs: a header of that name could be the model's invention.
+  handle:streamInfo():dynamicMetadata():set("penstock", "model_code", tonumber(status))
   if tonumber(status) < 300 then
     return
   end

@@ -7,13 +7,16 @@ it.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 try:
     from werkzeug.wrappers import Request, Response
@@ -80,9 +83,21 @@ def build_request(
         "wsgi.input_terminated": True,
     }
     for name, value in headers:
+        if "_" in name:
+            continue  # in WSGI's spelling it would pass for the name with hyphens
         key = name.upper().replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
-    environ["CONTENT_LENGTH"] = str(len(body))
-    return AMLRequest(environ)
+    return request_class()(environ)
+
+
+def request_class() -> type[AMLRequest]:
+    """``AMLRequest``; where the script imported Flask, one that is Flask's ``Request`` too."""
+    flask = sys.modules.get("flask")
+    return AMLRequest if flask is None else _flask_request_class(flask)
+
+
+@functools.cache
+def _flask_request_class(flask: ModuleType) -> type[AMLRequest]:
+    return type("AMLRequest", (AMLRequest, flask.Request), {"__doc__": AMLRequest.__doc__})

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-# Bytes of a query that are not UTF-8 stay percent-encoded, as Werkzeug leaves them.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -90,14 +89,19 @@ def parse_object(
 def parse_query(query: str) -> dict[str, Any]:
     """Query parameters as an object: values parsed as JSON where possible, repeated keys become a list."""
     values: dict[str, list[Any]] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
-        readable = _UNDECODED.sub(_percent, text)
+    for key, text in query_pairs(query):
         try:
-            value = json.loads(readable)
+            value = json.loads(text)
         except (ValueError, RecursionError):
-            value = readable
-        values.setdefault(_UNDECODED.sub(_percent, key), []).append(value)
+            value = text
+        values.setdefault(key, []).append(value)
     return {key: found[0] if len(found) == 1 else found for key, found in values.items()}
+
+
+def query_pairs(query: str) -> list[tuple[str, str]]:
+    """Query parameters in order; bytes that are not UTF-8 stay percent-encoded, as Werkzeug leaves them."""
+    found = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    return [(_UNDECODED.sub(_percent, key), _UNDECODED.sub(_percent, text)) for key, text in found]
 
 
 def is_json(content_type: str) -> bool:

@@ -102,8 +102,10 @@ def _without_renamed(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _operations(error: dict[str, Any], texts: Callable[[str, Any], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What both dialects say alike; ``texts`` writes a 200 answer in the dialect."""
+def _operations(
+    error: dict[str, Any], texts: Callable[[str, str], dict[str, Any]], objects: Callable[[str], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What both dialects say alike; ``texts`` and ``objects`` write a 200 answer in the dialect."""
     default = {"description": "The request could not be answered.", **error}
     return {
         "health": {
@@ -119,18 +121,20 @@ def _operations(error: dict[str, Any], texts: Callable[[str, Any], dict[str, Any
         "swagger": {
             "operationId": "GetSwaggerSpec",
             "description": "This description of the service.",
-            "responses": {"200": texts("The description.", None), "default": default},
+            "responses": {"200": objects("The description."), "default": default},
         },
     }
 
 
 def _version_2(info: ServiceInfo, service_input: Any, service_output: Any) -> dict[str, Any]:
-    def texts(description: str, example: Any) -> dict[str, Any]:
-        answer = {"description": description, "schema": {"type": "string"}}
-        return answer | ({"examples": {"text/html": example}} if example else {})
+    def texts(description: str, example: str) -> dict[str, Any]:
+        return {"description": description, "schema": {"type": "string"}, "examples": {"text/html": example}}
+
+    def objects(description: str) -> dict[str, Any]:
+        return {"description": description, "schema": {"type": "object"}}
 
     error = {"schema": {"$ref": "#/definitions/ErrorResponse"}}
-    operations = _operations(error, texts)
+    operations = _operations(error, texts, objects)
     operations["score"] |= {
         "parameters": [
             {
@@ -145,6 +149,7 @@ def _version_2(info: ServiceInfo, service_input: Any, service_output: Any) -> di
             "default": {"description": "The request could not be answered.", **error},
         },
     }
+    operations["health"]["produces"] = ["text/html", "application/json"]
     operations["swagger"]["parameters"] = [
         {
             "name": "version",
@@ -167,14 +172,17 @@ def _version_2(info: ServiceInfo, service_input: Any, service_output: Any) -> di
 
 
 def _version_3(info: ServiceInfo, version: str, service_input: Any, service_output: Any) -> dict[str, Any]:
-    def texts(description: str, example: Any) -> dict[str, Any]:
-        schema = {"type": "string"} | ({"example": example} if example else {})
+    def texts(description: str, example: str) -> dict[str, Any]:
+        schema = {"type": "string", "example": example}
         return {"description": description, "content": {"text/html": {"schema": schema}}}
+
+    def objects(description: str) -> dict[str, Any]:
+        return {"description": description, "content": {"application/json": {"schema": {"type": "object"}}}}
 
     def json_of(name: str) -> dict[str, Any]:
         return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
 
-    operations = _operations(json_of("ErrorResponse"), texts)
+    operations = _operations(json_of("ErrorResponse"), texts, objects)
     operations["score"] |= {
         "requestBody": {"description": "The model's input.", **json_of("ServiceInput")},
         "responses": {

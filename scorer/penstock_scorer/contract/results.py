@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -42,4 +43,22 @@ def _from_numpy(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-_encode = json.JSONEncoder(default=_from_numpy).encode
+def _encoder() -> Callable[[Any], str]:
+    """``JSONEncoder(default=_from_numpy).encode``, at less than half its cost for a small answer.
+
+    The library builds its C encoder anew for each call, only to find structures that contain themselves; without
+    that they end in a RecursionError. The C encoder is an implementation's own, hence the way back.
+    """
+    plain = json.JSONEncoder(default=_from_numpy)
+    try:
+        fast = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, _from_numpy, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True
+        )
+        if "".join(fast([1.5, {"a": "\u20ac"}], 0)) == plain.encode([1.5, {"a": "\u20ac"}]):
+            return lambda value: "".join(fast(value, 0))
+    except (AttributeError, TypeError):
+        pass
+    return plain.encode
+
+
+_encode = _encoder()

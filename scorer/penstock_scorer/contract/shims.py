@@ -38,6 +38,7 @@ _MOVED = {
     "sklearn.neighbors.regression": "sklearn.neighbors._regression",
     "sklearn.svm.classes": "sklearn.svm._classes",
 }
+_OLD_JOBLIB = "sklearn.externals.joblib."
 _PACKAGES = (
     "azureml",
     "azureml.core",
@@ -110,6 +111,7 @@ def install() -> None:
     """Make the stand-ins importable in this process; installing twice changes nothing."""
     if not any(isinstance(finder, ShimFinder) for finder in sys.meta_path):
         sys.meta_path.append(ShimFinder())
+        sys.meta_path.insert(0, JoblibFinder())
 
 
 class ShimFinder(MetaPathFinder, Loader):
@@ -132,19 +134,34 @@ class ShimFinder(MetaPathFinder, Loader):
         """Fill the module, or put the moved one in its place."""
         name = module.__name__
         moved = self._moved(name)
-        if moved:
+        if moved is not None:
             sys.modules[name] = importlib.import_module(moved)
             return
         for key, value in _CONTENTS.get(name, dict)().items():
             setattr(module, key, value)
 
-    @staticmethod
-    def _moved(name: str) -> str | None:
-        if name in _MOVED:
-            return _MOVED[name]
-        if name.startswith("sklearn.externals.joblib."):
-            return name.removeprefix("sklearn.externals.")
+    def _moved(self, name: str) -> str | None:
+        return _MOVED.get(name)
+
+
+class JoblibFinder(ShimFinder):
+    """Finds the modules below ``sklearn.externals.joblib`` where that is joblib itself, *before* every other finder.
+
+    The package's path is joblib's own, so Python would find its modules there and load each a second time, and a
+    pickle's ``NumpyArrayWrapper`` would not be the class that joblib looks for.
+    """
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A spec for joblib's own module of that name, else None."""
+        parent = sys.modules.get(_OLD_JOBLIB[:-1]) if fullname.startswith(_OLD_JOBLIB) else None
+        if parent is not None and parent.__name__ == "joblib":
+            return ModuleSpec(fullname, self)
         return None
+
+    def _moved(self, name: str) -> str | None:
+        return name.removeprefix("sklearn.externals.")
 
 
 def _only_entry(folder: Path, name: str, version: int | str | None) -> Path:

@@ -6,9 +6,11 @@ import functools
 import importlib
 import inspect
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from penstock_scorer.batching.policy import BatchPolicy, policy_of
+from penstock_scorer.contract.flask_context import in_flask_context
 from penstock_scorer.contract.inputs import InputMode, Parameter
 from penstock_scorer.errors import BadSignatureError
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HEADERS_PARAMETER = "request_headers"
+INFER_EXTRAS = ("parameters", HEADERS_PARAMETER)
+"""What ``infer`` may take beside the tensors."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class RunSignature:
     wants_headers: bool
     notes: tuple[str, ...] = field(default=())
     """Sentences for the log, about what was found or forgiven."""
+    awaited: bool = False
+    """Whether ``run`` is ``async``."""
+    batch: BatchPolicy | None = None
+    """How it may be merged, where it is marked ``@batched``."""
 
 
 def analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
@@ -40,8 +48,19 @@ def analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
 
     Raises:
         BadSignatureError: positional-only parameters, ``*args``, ``**kwargs``, no data parameter, or both
-            ``@rawhttp`` and ``@input_schema``.
+            ``@rawhttp`` and ``@input_schema``; ``@batched`` with either, or on an ``async def run``.
     """
+    signature = _analyse(run, raw=raw)
+    awaited = inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
+    batch = policy_of(run)
+    if batch is not None and signature.mode is not InputMode.TEXT:
+        raise BadSignatureError("A @batched run() cannot be decorated with @rawhttp or @input_schema.")
+    if batch is not None and awaited:
+        raise BadSignatureError("A @batched run() cannot be async: batches are formed before it, not inside.")
+    return replace(signature, awaited=awaited, batch=batch)
+
+
+def _analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
     found = list(inspect.signature(run).parameters.values())
     if any(p.kind not in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) for p in found):
         raise BadSignatureError("run() cannot accept positional-only arguments, *args, or **kwargs.")
@@ -59,10 +78,30 @@ def analyse(run: Callable[..., Any], *, raw: bool) -> RunSignature:
     if schema_names is not None and raw:
         raise BadSignatureError("run() cannot be decorated with both @rawhttp and @input_schema")
     if raw:
-        return RunSignature(run, InputMode.RAW, parameters, wants_headers)
+        return RunSignature(in_flask_context(run, parameters[0].name), InputMode.RAW, parameters, wants_headers)
     if schema_names is None:
         return RunSignature(run, InputMode.TEXT, parameters, wants_headers)
     return _object_signature(run, parameters, schema_names, wants_headers=wants_headers)
+
+
+def check_infer(infer: Callable[..., Any]) -> None:
+    """That ``infer`` can be called with the tensors, and with nothing but what it may ask for.
+
+    Raises:
+        BadSignatureError: it has no parameter for them, or one that nobody gives.
+    """
+    parameters = list(inspect.signature(infer).parameters.values())
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or any(parameter.kind not in kinds for parameter in parameters):
+        raise BadSignatureError("infer() needs one parameter for the tensors, and no *args or positional-only ones.")
+    for parameter in parameters[1:]:
+        if parameter.name not in INFER_EXTRAS and parameter.default is parameter.empty:
+            raise BadSignatureError(f"infer() has a parameter {parameter.name!r} that nothing is given for.")
+
+
+def infer_extras(infer: Callable[..., Any]) -> set[str]:
+    """What ``infer`` takes beside the tensors."""
+    return set(INFER_EXTRAS) & set(list(inspect.signature(infer).parameters)[1:])
 
 
 def _object_signature(

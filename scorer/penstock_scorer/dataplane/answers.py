@@ -21,12 +21,20 @@ NOT_ALLOWED = "The method is not allowed for the requested URL."
 SCRIPT_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 INTERNAL = "An unexpected internal error occurred. Check the logs for more info."
 OVERLOADED = "Too many requests: every slot of this instance is busy. Try again later."
+TOO_LARGE = "The request body is larger than the {} bytes that this instance takes."
+INCOMPLETE = "The request body did not arrive whole, or has trailers."
 EXPIRED = "The caller's deadline passed before the request could be started."
 
 
 def error(message: str) -> bytes:
     """``{"message": ...}``."""
     return json.dumps({"message": message}).encode("ascii")
+
+
+def message(body: bytes) -> str:
+    """The message of a body that :func:`error` made."""
+    text: str = json.loads(body)["message"]
+    return text
 
 
 def headers(*, failed: bool = False, extra: Headers | None = None, tail: Headers | None = None) -> Headers:

@@ -4,20 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from penstock_scorer.dataplane.forks import end_if_forked
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from penstock_scorer.telemetry.metrics import Lane
 
 Headers = list[tuple[str, str]]
 
 
 class Exchange(Protocol):
-    """The transport's end of one request. Both methods may be called from any thread, one of them, once."""
+    """The transport's end of one request. May be called from any thread; ``respond`` or ``stream``, and once."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer. Does nothing when the client has left."""
 
     def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        """Start an answer of unknown length; the result sends a chunk and says whether to go on."""
+        """Start an answer of unknown length; the result sends a chunk and says whether to go on.
+
+        The answer ends when the result is dropped.
+        """
+
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Cut off the answer that ``send`` belongs to, so that the client sees it is not whole.
+
+        What was sent before is given a moment to arrive. Where the transport cannot do it, the answer just ends.
+        """
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone``, from any thread, when the client leaves before it has its answer."""
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`."""
+
+
+class Task(Protocol):
+    """Work with a wire format of its own, instead of that of ``/score``: read and written on the slot's thread."""
+
+    def inputs(self) -> Mapping[str, Any] | None:
+        """Tensors for ``infer``, which may be merged; None: use :meth:`arguments`. Raises ``BadInputError``."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What to call ``call`` with. Raises ``BadInputError``."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The script's function, once :meth:`arguments` has been called."""
+
+    def encode(self, result: Any) -> tuple[Headers, bytes]:
+        """Headers and body of a 200 answer. Raises ``BadInputError`` or ``NotSerializableError``."""
 
 
 class Job:
@@ -32,16 +68,22 @@ class Job:
         "_startable",
         "_unanswered",
         "body",
+        "closed",
         "content_type",
         "deadline",
+        "encode",
         "exchange",
         "expires",
         "headers",
+        "inputs",
+        "lane",
         "method",
         "path",
         "query",
         "received",
         "tail",
+        "task",
+        "watched",
     )
 
     def __init__(  # noqa: PLR0917 - made for every request: keywords would cost as much as the rest of it
@@ -69,8 +111,20 @@ class Job:
         self.deadline = deadline
         """When the caller stops waiting, on the executor's clock."""
         self.body = b""
+        self.task: Task | None = None
+        """None: the contract of ``/score``."""
+        self.lane: Lane | None = None
+        """Counters of the transport's thread; None: HTTP's."""
         self.expires: float | None = None
         """When it has waited for a slot long enough."""
+        self.closed = False
+        """Whether it has been counted as no longer in flight."""
+        self.watched = False
+        """Whether its client is watched for leaving."""
+        self.inputs: Mapping[str, Any] | None = None
+        """Tensors for ``infer``; None: the task or the body is for ``run``."""
+        self.encode: Callable[[Any], tuple[Headers, bytes]] | None = None
+        """With ``inputs`` or ``task``: writes what the script returned, on the slot's thread."""
         self._startable: list[Any] = [None]
         self._unanswered: list[Any] = [None]
 
@@ -87,8 +141,14 @@ class Job:
         """Whether nobody has claimed the work."""
         return bool(self._startable)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the answer has been claimed."""
+        return not self._unanswered
+
     def take_answer(self) -> bool:
-        """Claim the right to answer; False when it has been answered."""
+        """Claim the right to answer; False when it has been answered. Does not return in a forked child."""
+        end_if_forked()
         try:
             self._unanswered.pop()
         except IndexError:

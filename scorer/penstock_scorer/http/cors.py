@@ -29,10 +29,13 @@ class Cors:
             return self._unasked
         if not (self._all or origin.lower() in self._origins):
             return []
-        headers = [("access-control-allow-origin", origin), *self._vary]
+        headers = [("access-control-allow-origin", origin)]
+        if origin != "*":
+            headers += self._vary
         if method == "OPTIONS" and get("access-control-request-method", "").upper() in METHODS:
             headers.append(("access-control-allow-methods", ", ".join(METHODS)))
             wanted = get("access-control-request-headers")
             if wanted:
-                headers.append(("access-control-allow-headers", wanted))
+                names = sorted(name.strip() for name in wanted.split(","))
+                headers.append(("access-control-allow-headers", ", ".join(names)))
         return headers

@@ -14,10 +14,13 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from granian.http import HTTP1Settings, HTTP2Settings
+
+from penstock_scorer.http.cutting import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,14 +31,22 @@ if TYPE_CHECKING:
 _granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
+_FLUSH_S = 0.05
+"""From the last piece of a stream that failed to cutting its connection."""
+_DROPPED_BYTES = 65536
 
 
 class Request:
     """One request on granian's hands (:class:`penstock_scorer.http.front.Incoming`)."""
 
-    __slots__ = ("_protocol", "_scope", "header", "items", "method", "path", "query", "respond")
+    __slots__ = (
+        "_leaving", "_limit", "_protocol", "_scope", "_too_large", "header", "items", "method", "path", "query",
+        "respond",
+    )  # fmt: skip
 
-    def __init__(self, scope: Any, protocol: Any) -> None:
+    def __init__(self, scope: Any, protocol: Any, too_large: Callable[[Request, int], None], limit: int) -> None:
+        self._too_large = too_large
+        self._limit = limit
         self._scope = scope
         self._protocol = protocol
         headers = scope.headers  # a copy of the whole map: taken once
@@ -51,8 +62,35 @@ class Request:
         return list(self.items())
 
     def read(self, done: Callable[[bytes | None], None]) -> None:
-        """Call ``done`` with the body once it is whole, on granian's Python thread."""
-        self._protocol().add_done_callback(_Arrival(done))
+        """Call ``done`` with the body once it is whole, on granian's Python thread; never with one too large."""
+        length = self.header("content-length")
+        if length is None and (self.header("transfer-encoding") is not None or self._scope.http_version == "2"):
+            _Chunks(self, self._protocol.__aiter__(), self._limit, done).next()
+        elif length is not None and int(length) > self._limit:
+            self._too_large(self, self._limit)
+        else:
+            self._protocol().add_done_callback(_Arrival(done))
+
+    def reject(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer though the body was not asked for.
+
+        A small body is awaited and dropped: a client that is still sending it when the connection closes sees that it
+        broke, and no answer.
+        """
+        length = self.header("content-length")
+        if length is not None and 0 < int(length) <= _DROPPED_BYTES:
+            self._protocol().add_done_callback(lambda _: self.respond(status, headers, body))
+        else:
+            self.respond(status, headers, body)
+
+    def exceed(self) -> None:
+        """Answer that the body is too large."""
+        self._too_large(self, self._limit)
+
+    @property
+    def framed(self) -> bool:
+        """Whether an empty chunk can be part of a whole body: a frame of HTTP/2 may be empty."""
+        return bool(self._scope.http_version == "2")
 
     def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
         """Start an answer of unknown length."""
@@ -69,6 +107,30 @@ class Request:
 
         return send
 
+    def abort(self, send: Callable[[bytes], bool]) -> None:
+        """Cut the connection; over a Unix socket, whose clients have no address to find it by, end the answer.
+
+        So it is over HTTP/2, where others share the connection.
+        """
+        if self._scope.http_version.startswith("1"):
+            # granian writes on threads of its own and does not say when; while `send` is held it does not end the
+            # answer properly.
+            timer = threading.Timer(_FLUSH_S, lambda _held: cut(self._scope.client), (send,))
+            timer.daemon = True
+            timer.start()
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone``, on granian's Python thread, when the connection ends.
+
+        Over HTTP/2 that is when the whole connection ends, not the one stream.
+        """
+        self._leaving = leaving = self._protocol.client_disconnect()
+        leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`: the next request on the connection may have a watch of its own."""
+        self._leaving.cancel()
+
 
 class Listener:
     """Serves one listening socket.
@@ -76,10 +138,19 @@ class Listener:
     Args:
         listener: Bound; granian makes it listen. It stays the caller's to close in other processes.
         handle: Called for each request on granian's Python thread; must not block or raise.
+        too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
+        limit: Bytes a body may have.
         http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
     """
 
-    def __init__(self, listener: socket.socket, handle: Callable[[Request], None], http: str = "auto") -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        handle: Callable[[Request], None],
+        too_large: Callable[[Request, int], None],
+        limit: int,
+        http: str = "auto",
+    ) -> None:
         uds = listener.family == socket.AF_UNIX
         holder = _granian.SocketHolder(listener.fileno(), uds, 2048)
         self._signal = _granian.WorkerSignal()
@@ -90,7 +161,7 @@ class Listener:
             False, None, *no_tls, (None, None),
         )  # fmt: skip
         serve = worker.serve_mtr_uds if uds else worker.serve_mtr
-        scheduler: Any = _Scheduler(loop, handle)
+        scheduler: Any = _Scheduler(loop, handle, too_large, limit)
         self._serve = partial(serve, scheduler, loop, self._signal)
 
     def start(self) -> None:
@@ -106,13 +177,19 @@ class Listener:
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
     """Told by granian of each request."""
 
-    def __new__(cls, loop: Any, _handle: Any) -> Any:
+    def __new__(cls, loop: Any, *_: Any) -> Any:
         return super().__new__(cls, loop, None, None, None, None)
 
-    def __init__(self, _loop: Any, handle: Callable[[Request], None]) -> None:
+    def __init__(
+        self,
+        _loop: Any,
+        handle: Callable[[Request], None],
+        too_large: Callable[[Request, int], None],
+        limit: int,
+    ) -> None:
         def schedule(watcher: Any) -> None:
             try:
-                handle(Request(watcher.scope, watcher.proto))
+                handle(Request(watcher.scope, watcher.proto, too_large, limit))
             except BaseException:  # noqa: BLE001 - granian would go on with the error set
                 _log.exception("A fault in the scorer")
 
@@ -145,3 +222,41 @@ class _Arrival:
         except Exception:  # noqa: BLE001 - whatever granian raises, the body will not come
             body = None
         self._done(body)
+
+
+class _Chunks:
+    """Gathers a body whose length nobody announced, so that it can be refused before all of it is in memory.
+
+    granian reports the end of such a body, and its breaking off, as an empty chunk. After the end there is nothing
+    to ask for; after a break there is one more empty chunk. HTTP/2 has empty frames of its own, and resets.
+    """
+
+    __slots__ = ("_broken", "_chunks", "_done", "_room", "_source", "_transport")
+
+    def __init__(self, transport: Request, source: Any, room: int, done: Callable[[bytes | None], None]) -> None:
+        self._transport = transport
+        self._source = source
+        self._room = room
+        self._done = done
+        self._chunks: list[bytes] = []
+        self._broken = False
+
+    def next(self) -> None:
+        """Ask for a chunk."""
+        try:
+            self._source.__anext__().add_done_callback(self)
+        except StopAsyncIteration:
+            self._done(b"".join(self._chunks))
+
+    def __call__(self, future: Any) -> None:
+        chunk: bytes = future.result()
+        self._room -= len(chunk)
+        if self._room < 0:
+            self._chunks.clear()
+            self._transport.exceed()
+        elif self._broken and not self._transport.framed:
+            self._done(None)
+        else:
+            self._broken = not chunk
+            self._chunks.append(chunk)
+            self.next()

@@ -11,12 +11,13 @@ import contextlib
 import os
 import socket
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_scorer.errors import AddressInUseError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from penstock_scorer.settings import Settings
 
 _MAX_PATH_BYTES = 107
 
@@ -57,6 +58,52 @@ def bind_unix(path: Path) -> socket.socket:
     except OSError as error:
         raise AddressInUseError(f"Cannot listen on {path}: {error.strerror or error}.") from error
     return listener
+
+
+class GrpcAddresses:
+    """gRPC's addresses. Workers bind them by themselves; that they can is found out here, before anything starts.
+
+    Raises:
+        AddressInUseError: the port or a socket cannot be had.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._held: socket.socket | None = None
+        self._paths = [Path(place[5:]) for place in settings.grpc_addresses if place.startswith("unix:")]
+        if settings.grpc_port is not None:
+            self._held = _reserve_tcp(settings.host, settings.grpc_port)
+        for path in self._paths:
+            _check_unix(path)
+
+    def close(self) -> None:
+        """Let the port go, remove the sockets."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        if self._held is not None:
+            self._held.close()
+
+
+def _reserve_tcp(host: str, port: int) -> socket.socket:
+    """A port for sockets that share it (``SO_REUSEPORT``), held by one that never listens."""
+    # Alone first: those who have the port may be willing to share it.
+    bind_tcp(host, port).close()
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    holder = socket.socket(family, kind, protocol)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(address)
+    except OSError as error:
+        holder.close()
+        raise AddressInUseError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return holder
+
+
+def _check_unix(path: Path) -> None:
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise AddressInUseError(f"The socket path {path} is longer than {_MAX_PATH_BYTES} bytes.")
+    if not os.access(path.parent, os.W_OK):
+        raise AddressInUseError(f"Cannot listen on {path}: its folder does not exist or cannot be written to.")
+    _remove_dead(path)
 
 
 def _remove_dead(path: Path) -> None:

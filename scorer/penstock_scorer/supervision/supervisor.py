@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from penstock_scorer.errors import AddressInUseError, WorkerDiedError
 from penstock_scorer.supervision import worker as worker_process
 from penstock_scorer.supervision.failure import Failure, publish
-from penstock_scorer.supervision.sockets import bind_tcp, bind_unix
+from penstock_scorer.supervision.sockets import GrpcAddresses, bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
 from penstock_scorer.telemetry.metrics import Metrics
 
@@ -58,8 +58,15 @@ class Supervisor:
         self._script: Script | None = None
         self._wake, self._wake_writer = socket.socketpair()
         self._signals = b""
+        self._hang_after = (
+            settings.scoring_timeout_ms / 1000
+            + settings.worker_timeout_s
+            + settings.drain_seconds
+            + _KILL_AFTER_GRACE_S
+        )
         self._listener: socket.socket
         self._health: socket.socket | None = None
+        self._grpc: GrpcAddresses | None = None
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit code.
@@ -68,16 +75,17 @@ class Supervisor:
             ScorerError: nothing was started: the address is taken, or a preloaded script cannot be served.
         """
         settings = self._settings
-        configure(settings.log_level, ())
+        configure(settings.log_level, (), as_json=settings.json_logs)
         self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
         try:
             self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None
+            self._grpc = GrpcAddresses(settings) if settings.grpc_addresses else None
             self._announce()
             self._catch_signals()
             if settings.model_dir:
                 os.environ["AZUREML_MODEL_DIR"] = settings.model_dir
             if settings.preload:
-                self._script = worker_process.prepare(settings)
+                self._script, _ = worker_process.prepare(settings)
             for index in range(settings.worker_count):
                 self._fork(index)
             return self._loop()
@@ -108,13 +116,15 @@ class Supervisor:
                     self._kill_all()
                     return 0
             else:
+                self._kill_hung()
                 self._replace()
                 self._go()
 
     def _wait(self, deadline: float | None) -> None:
         """Until a worker speaks or dies, a signal comes, or a replacement is due."""
-        due = [*self._replace_at.values()] if deadline is None else [deadline]
-        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        now = time.monotonic()
+        due = [now + self._hang_after / 10, *self._replace_at.values()] if deadline is None else [deadline]
+        timeout = max(0.0, min(due) - now)
         wires = {worker.wire: worker for worker in self._workers.values()}
         readable, _, _ = select.select([self._wake, *wires], [], [], timeout)
         for source in readable:
@@ -204,6 +214,19 @@ class Supervisor:
             self._replace_at[worker.index] = time.monotonic() + backoff
         return None
 
+    def _kill_hung(self) -> None:
+        """End workers that cannot end themselves: native code that keeps the interpreter's lock stops every thread.
+
+        A worker notices by itself that ``run`` does not end, interrupts it, drains and leaves. One that is still
+        in the same call after all that has no thread left to notice anything.
+        """
+        now = time.perf_counter()
+        for worker in self._workers.values():
+            since = self._metrics.running_since(worker.index)
+            if since is not None and now - since > self._hang_after:
+                self._say(f"Worker {worker.index} (pid {worker.pid}) hangs in run() and does not answer; killing it.")
+                os.kill(worker.pid, signal.SIGKILL)
+
     def _replace(self) -> None:
         now = time.monotonic()
         for index, due in list(self._replace_at.items()):
@@ -252,8 +275,9 @@ class Supervisor:
         if self._settings.uds is not None and self._listener.fileno() >= 0:
             self._settings.uds.unlink(missing_ok=True)
         self._listener.close()
-        if self._health is not None:
-            self._health.close()
+        for held in (self._health, self._grpc):
+            if held is not None:
+                held.close()
 
     def _announce(self) -> None:
         print("Server settings")  # noqa: T201

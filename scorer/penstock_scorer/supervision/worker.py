@@ -21,31 +21,39 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from penstock_scorer.auth.guard import Guard
+from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.contract.script import Script, load
-from penstock_scorer.dataplane.executor import Limits
+from penstock_scorer.dataplane import forks
+from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
 from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.front import Front
 from penstock_scorer.http.listener import Listener
+from penstock_scorer.http.v2 import V2
+from penstock_scorer.inference.served import Served
 from penstock_scorer.supervision.failure import Failure
+from penstock_scorer.supervision.memory import keep_freed_memory
+from penstock_scorer.telemetry.access import AccessLog
 from penstock_scorer.telemetry.logs import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Sequence
 
+    from penstock_scorer.dataplane.job import Headers
     from penstock_scorer.settings import Settings
-    from penstock_scorer.telemetry.metrics import Metrics
+    from penstock_scorer.telemetry.metrics import Lane, Metrics
 
 READY, GO, DRAIN = b"R", b"G", b"D"
 LEFT = 70
 """Exit code of a worker that asked to be replaced."""
-EXTRA_LANES = 2
-"""Metrics lanes beside the slots': the transport's thread and the watchman."""
+EXTRA_LANES = 3
+"""Metrics lanes beside the slots': HTTP's thread and the watchman before them, gRPC's thread after."""
 _LINGER_S = 0.05
 """From announcing the end (``connection: close``) to closing: queued connections are still answered."""
 _LAST_MOMENT_S = 0.5
@@ -53,6 +61,16 @@ _LAST_MOMENT_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("penstock_scorer")
+
+
+class Transport(Protocol):
+    """Something that takes requests from a socket."""
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+
+    def drain(self, done: Callable[[], None]) -> None:
+        """Stop accepting, let what is in flight finish, then call ``done``."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +88,24 @@ class Place:
     """Loaded before the fork (``WORKER_PRELOAD``)."""
 
 
-def prepare(settings: Settings) -> Script:
-    """Import the script and call its ``init``.
+def prepare(settings: Settings) -> tuple[Script, AbstractEventLoop | None]:
+    """Import the script and call its ``init``; with the event loop of an ``async def init``.
 
     Raises:
         ScorerError: the script cannot be served, or its ``logging.json`` is wrong.
     """
     folders = (settings.app_root, settings.entry_script.parent)
-    configure(settings.log_level, folders)
+    configure(settings.log_level, folders, as_json=settings.json_logs)
     search = (settings.app_root, *((settings.source_dir,) if settings.source_dir else ()))
     script = load(settings.entry_script, search)
     for note in script.run.notes:
         _log.info(note)
-    script.init()
-    return script
+    return script, script.init()
 
 
 def work(place: Place) -> None:
     """Be a worker; never returns."""
-    _die_with(place.supervisor)
+    die_with(place.supervisor)
     faulthandler.enable()
     code = 1
     try:
@@ -117,15 +134,24 @@ class _Worker:
     def run(self) -> int:
         place, settings = self._place, self._place.settings
         began = time.perf_counter()
-        script = place.script or prepare(settings)
-        lanes = [place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)]
-        scoring = Scoring(script.run, _limits(settings), lanes, self._leave)
-        front = _front(place, script, scoring)
-        listeners = [Listener(place.listener, front)]
+        # A loop made before the fork is not ours to use.
+        script, loop = (place.script, None) if place.script else prepare(settings)
+        served = Served(script, settings.model_identity)
+        *lanes, grpc_lane = (place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES))
+        scoring = Scoring(
+            script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.merged_infer, loop=loop
+        )
+        front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
+        listeners: list[Transport] = [Listener(place.listener, front, front.too_large, settings.max_request_bytes)]
+        if settings.grpc_addresses:
+            listeners.append(_grpc(place, served, scoring, grpc_lane))
         if place.health is not None:
-            listeners.append(Listener(place.health, front.health))
+            listeners.append(Listener(place.health, front.health, front.too_large, 0))
+        # After init(): what loading the model took goes back to the kernel first.
+        keep_freed_memory()
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
+        forks.watch()
         scoring.executor.start()
         # init() may have installed handlers of its own; ours only have to exist for the wake-up descriptor to
         # work.
@@ -143,7 +169,7 @@ class _Worker:
             _log.error("%s; this worker ends and is replaced.", why)
             self._wake_writer.send(b"\0")
 
-    def _control(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+    def _control(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Start on the supervisor's word; drain on its word, a signal or a wish of the worker's own."""
         while True:
             readable, _, _ = select.select([self._place.wire, self._wake], [], [])
@@ -151,15 +177,14 @@ class _Worker:
                 break
             word = self._place.wire.recv(1)
             if word == GO:
-                for listener in listeners:
-                    listener.start()
+                _start(listeners)
             elif word == DRAIN:
                 break
             else:
                 os._exit(1)
         self._drain(listeners, front, scoring)
 
-    def _drain(self, listeners: list[Listener], front: Front, scoring: Scoring) -> None:
+    def _drain(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
         front.draining = True
         grace = self._place.settings.drain_seconds
@@ -177,7 +202,16 @@ class _Worker:
         _flush_and_exit(self._code)
 
 
-def _drained(listener: Listener) -> threading.Event:
+def _start(listeners: Sequence[Transport]) -> None:
+    try:
+        for listener in listeners:
+            listener.start()
+    except OSError as error:
+        _log.error("%s", error)
+        _flush_and_exit(1)
+
+
+def _drained(listener: Transport) -> threading.Event:
     done = threading.Event()
     listener.drain(done.set)
     return done
@@ -192,7 +226,7 @@ def _flush_and_exit(code: int) -> NoReturn:
         os._exit(code)
 
 
-def _front(place: Place, script: Script, scoring: Scoring) -> Front:
+def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
     settings = place.settings
     info = ServiceInfo(settings.service_name, settings.service_version, settings.service_path_prefix)
     return Front(
@@ -202,15 +236,37 @@ def _front(place: Place, script: Script, scoring: Scoring) -> Front:
         place.metrics.lane(place.index, 0),
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
-        common=[("x-ms-server-version", settings.server_version)] if settings.server_version else [],
+        common=_common(settings),
+        access=AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None,
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+        v2=v2,
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _grpc(place: Place, served: Served, scoring: Scoring, lane: Lane) -> Transport:
+    from penstock_scorer.grpc.listener import Listener as GrpcListener  # noqa: PLC0415 - an extra, and slow to import
+    from penstock_scorer.grpc.service import Service  # noqa: PLC0415
+
+    settings = place.settings
+    guard = Guard(settings.auth_policy) if settings.auth_policy else None
+    service = Service(served, scoring.submit, lane, guard, common=_common(settings))
+    return GrpcListener(settings.grpc_addresses[place.index], service, settings.max_request_bytes)
+
+
+def _common(settings: Settings) -> Headers:
+    return [("x-ms-server-version", settings.server_version)] if settings.server_version else []
+
+
+def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
+    # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
+    batch = script.run.batch
+    if batch is None and script.merged_infer is not None and not script.run.awaited:
+        batch = policy_of(script.merged_infer) or BatchPolicy()
+    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
     return Limits(
-        slots=settings.slots,
+        slots=slots,
+        batch=batch,
         max_queue=settings.max_queue,
         max_wait=None if wait is None else wait / 1000,
         timeout=settings.scoring_timeout_ms / 1000,
@@ -218,7 +274,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its supervisor dies, however it dies."""
     prctl: Callable[..., int] | None = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_scorer import __version__
-from penstock_scorer.telemetry.metrics import BUCKETS, Histogram, Metrics
+from penstock_scorer.telemetry.metrics import BATCH_BUCKETS, BUCKETS, Histogram, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ _HISTOGRAMS = {
     ),
     Histogram.QUEUE: ("penstock_scorer_queue_duration_seconds", "Waiting for a free slot."),
     Histogram.RUN: ("penstock_scorer_run_duration_seconds", "Inside the script's run()."),
+    Histogram.BATCH: ("penstock_scorer_batch_size", "Requests in one call of a batched function."),
 }
 
 
@@ -42,7 +43,8 @@ def _lines(metrics: Metrics) -> Iterator[str]:
         yield from _header(name, "histogram", text)
         counts, seconds = totals.histograms[histogram]
         cumulative = 0.0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
+        bounds = BATCH_BUCKETS if histogram is Histogram.BATCH else BUCKETS
+        for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
             cumulative += count
             yield f'{name}_bucket{{le="{bound}"}} {cumulative:.0f}'
         yield f"{name}_sum {seconds!r}"

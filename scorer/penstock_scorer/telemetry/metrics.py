@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds; one more bucket has no bound."""
-CODES = (200, 400, 401, 404, 405, 415, 429, 431, 500, 503)
+BATCH_BUCKETS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
+"""Upper bounds of batch sizes."""
+CODES = (200, 400, 401, 404, 405, 413, 415, 429, 431, 500, 503)
 """Status codes counted by name; the rest is ``other``."""
 
 
@@ -23,7 +25,7 @@ class ErrorKind(enum.IntEnum):
     """Why a request was not answered with a result."""
 
     BAD_INPUT = 0
-    """The client sent what the script cannot take (400, 405, 415, 431)."""
+    """The client sent what the script cannot take (400, 405, 413, 415, 431)."""
     UNAUTHORIZED = 1
     OVERLOADED = 2
     """Refused (429): the queue was full, or the request waited too long in it."""
@@ -38,7 +40,7 @@ class ErrorKind(enum.IntEnum):
     INTERNAL = 7
     """A fault of the scorer itself."""
     DISCONNECTED = 8
-    """The client left before its body had arrived."""
+    """The client left: before its body had arrived, while the request waited, or in the middle of a stream."""
 
 
 class Histogram(enum.IntEnum):
@@ -47,10 +49,12 @@ class Histogram(enum.IntEnum):
     REQUEST = 0
     QUEUE = 1
     RUN = 2
+    BATCH = 3
+    """Not a duration: requests in one call of a batched function."""
 
 
-_OPENED, _CLOSED = 0, 1
-_CODE = 2
+_OPENED, _CLOSED, _SINCE = range(3)
+_CODE = 3
 _KIND = _CODE + len(CODES) + 1
 _HISTOGRAM = _KIND + len(ErrorKind)
 _HISTOGRAM_SIZE = len(BUCKETS) + 2
@@ -64,11 +68,12 @@ _WORKER_HEAD = 4
 class Lane:
     """One thread's counters."""
 
-    __slots__ = ("_base", "_cells")
+    __slots__ = ("_base", "_cells", "_histograms")
 
     def __init__(self, cells: memoryview[float], base: int) -> None:
         self._cells = cells
         self._base = base
+        self._histograms = [base + _HISTOGRAM + index * _HISTOGRAM_SIZE for index in range(len(Histogram))]
 
     def opened(self) -> None:
         """A request was admitted."""
@@ -77,6 +82,14 @@ class Lane:
     def closed(self) -> None:
         """An admitted request has been answered."""
         self._cells[self._base + _CLOSED] += 1.0
+
+    def began(self, now: float) -> None:
+        """Its thread is in the script from now on (monotonic seconds, the same in every process)."""
+        self._cells[self._base + _SINCE] = now
+
+    def ended(self) -> None:
+        """Its thread has left the script."""
+        self._cells[self._base + _SINCE] = 0.0
 
     def answered(self, status: int, seconds: float) -> None:
         """An answer went out, ``seconds`` after the request came in."""
@@ -89,9 +102,15 @@ class Lane:
 
     def observe(self, histogram: Histogram, seconds: float) -> None:
         """Add a duration to a histogram."""
-        at = self._base + _HISTOGRAM + histogram * _HISTOGRAM_SIZE
-        self._cells[at + bisect_left(BUCKETS, seconds)] += 1.0
-        self._cells[at + _HISTOGRAM_SIZE - 1] += seconds
+        cells, at = self._cells, self._histograms[histogram]
+        cells[at + bisect_left(BUCKETS, seconds)] += 1.0
+        cells[at + _HISTOGRAM_SIZE - 1] += seconds
+
+    def merged(self, size: int) -> None:
+        """A batched function was called with ``size`` requests."""
+        cells, at = self._cells, self._histograms[Histogram.BATCH]
+        cells[at + bisect_left(BATCH_BUCKETS, size)] += 1.0
+        cells[at + _HISTOGRAM_SIZE - 1] += size
 
 
 @dataclass(frozen=True)
@@ -131,7 +150,7 @@ class Metrics:
         self._cells[head + _STARTS] += 1
         for lane in range(self._lanes):
             base = self._lane_base(worker, lane)
-            self._cells[base + _OPENED] = self._cells[base + _CLOSED] = 0
+            self._cells[base + _OPENED] = self._cells[base + _CLOSED] = self._cells[base + _SINCE] = 0
 
     def ready(self, worker: int, init_seconds: float) -> None:
         """The worker's ``init`` is done."""
@@ -148,6 +167,11 @@ class Metrics:
         """A worker's pid (0: none), seconds its ``init`` took, whether it is ready, how often it was started."""
         pid, seconds, ready, starts = self._cells[worker * self._worker_size :][:_WORKER_HEAD].tolist()
         return int(pid), seconds, bool(ready), int(starts)
+
+    def running_since(self, worker: int) -> float | None:
+        """When the oldest call of the script that still runs in this worker began; None when none runs."""
+        cells = (self._cells[self._lane_base(worker, lane) + _SINCE] for lane in range(self._lanes))
+        return min((since for since in cells if since), default=None)
 
     def totals(self) -> Totals:
         """Sum everything."""

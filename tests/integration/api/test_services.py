@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -551,7 +552,7 @@ async def test_reflection_lists_the_services(client: Client) -> None:
 async def test_two_channels_do_not_disturb_each_other(client: Client) -> None:
     await create_house(client)
     async with grpc.aio.insecure_channel(client.address, interceptors=bearer(TOKEN)) as channel:
-        other = Client(client.platform, client.backend, client.blobs, client.api, client.address, channel)
+        other = replace(client, channel=channel)
         updates = [
             caller.endpoints.UpdateEndpoint(
                 endpoint_service_pb2.UpdateEndpointRequest(

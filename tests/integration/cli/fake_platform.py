@@ -38,6 +38,8 @@ from penstock.v1 import (
     instance_pb2,
     instance_service_pb2,
     instance_service_pb2_grpc,
+    metrics_service_pb2,
+    metrics_service_pb2_grpc,
     model_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
@@ -140,6 +142,7 @@ class FakePlatform:
         asset_service_pb2_grpc.add_AssetServiceServicer_to_server(_Assets(self), server)
         instance_service_pb2_grpc.add_InstanceServiceServicer_to_server(_Instances(self), server)
         platform_service_pb2_grpc.add_PlatformServiceServicer_to_server(_Platform(self), server)
+        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), server)
         operations_pb2_grpc.add_OperationsServicer_to_server(_Operations(self), server)
         server.add_insecure_port(address)
         server.start()
@@ -451,6 +454,41 @@ class _Instances(_Servicer, instance_service_pb2_grpc.InstanceServiceServicer):
         ]
         items, token = page(request, instances)
         return instance_service_pb2.ListInstancesResponse(instances=items, next_page_token=token)
+
+
+class _Metrics(_Servicer, metrics_service_pb2_grpc.MetricsServiceServicer):
+    def GetEndpointMetrics(self, request: Any, context: Any) -> Any:
+        found(context, self.platform.endpoints, request.name, "ENDPOINT_NOT_FOUND")
+        outcome = metrics_service_pb2.OutcomeCount
+        return metrics_service_pb2.EndpointMetrics(
+            name=request.name,
+            gateways_reporting=1,
+            refused=metrics_service_pb2.RequestMetrics(outcomes=[outcome(status_code=401, total=3)]),
+            deployments=[
+                metrics_service_pb2.DeploymentMetrics(
+                    name=name,
+                    requests=metrics_service_pb2.RequestMetrics(
+                        requests_per_minute=90.04,
+                        latency=metrics_service_pb2.LatencyMetrics(p50_ms=1.23456, p99_ms=9),
+                        outcomes=[
+                            outcome(status_code=200, model_status_code=200, requests_per_minute=90.04, total=80),
+                            outcome(status_code=424, model_status_code=500, total=1),
+                            outcome(status_code=424, model_status_code=503, total=2),
+                        ],
+                    ),
+                    load=metrics_service_pb2.LoadMetrics(requests_in_progress=4),
+                    capacity=[metrics_service_pb2.InstanceCount(state=instance_pb2.INSTANCE_STATE_READY, count=1)],
+                    instances=[metrics_service_pb2.InstanceMetrics(name=f"{name}/instances/abc", memory_bytes=0)],
+                )
+                for name in sorted(self.platform.deployments)
+                if name.startswith(f"{request.name}/")
+            ],
+        )
+
+    def WatchEndpointMetrics(self, request: Any, context: Any) -> Any:
+        for _ in range(2):
+            metrics = self.GetEndpointMetrics(request, context)
+            yield metrics_service_pb2.WatchEndpointMetricsResponse(metrics=metrics)
 
 
 class _Platform(_Servicer, platform_service_pb2_grpc.PlatformServiceServicer):

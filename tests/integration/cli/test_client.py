@@ -282,3 +282,9 @@ def test_an_endpoint_that_cannot_be_reached(client: penstock.Client, platform: F
     with pytest.raises(errors.InvokeError, match="cannot be reached") as caught:
         client.invoke("diabetes", {})
     assert caught.value.status == 0
+
+
+def test_metrics_are_read_and_watched(client: penstock.Client) -> None:
+    client.endpoints.create("house").wait()
+    assert client.endpoints.metrics("house").refused.outcomes[0].total == 3
+    assert [m.name for m in client.endpoints.watch_metrics("house", 1)] == ["endpoints/house"] * 2

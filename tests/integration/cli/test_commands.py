@@ -297,6 +297,35 @@ def test_environments_are_registered(cli: Cli, project: Path) -> None:
     ]
 
 
+def test_metrics_as_data(cli: Cli, blue: None) -> None:
+    shown = cli("online-endpoint", "metrics", "-n", "diabetes").json()
+    (deployment,) = shown["deployments"]
+    assert (shown["name"], shown["gateways_reporting"], deployment["name"]) == ("diabetes", 1, "blue")
+    assert deployment["requests_per_minute"] == 90.0
+    assert (deployment["latency_ms"]["p50"], deployment["latency_ms"]["p99"]) == (1.235, 9)
+    assert deployment["outcomes"][1] == {
+        "status_code": 424,
+        "model_status_code": 500,
+        "requests_per_minute": 0,
+        "total": 1,
+    }
+    assert (deployment["requests_in_progress"], deployment["capacity"]) == (4, {"Ready": 1})
+    assert deployment["instances"][0]["cpu_percent"] is None
+    assert deployment["instances"][0]["memory_bytes"] == 0
+    assert shown["refused"]["latency_ms"] is None
+    assert shown["refused"]["outcomes"][0]["model_status_code"] is None
+
+
+def test_metrics_as_a_table(cli: Cli, blue: None) -> None:
+    ran = cli("online-endpoint", "metrics", "-n", "diabetes", "-o", "table")
+    title, _, row = ran.out.splitlines()
+    assert title.split() == ["Deployment", "Req/min", "P50ms", "P90ms", "P95ms", "P99ms", "Running", "Instances",
+                             "Statuses"]  # fmt: skip
+    assert row.split() == ["blue", "90.0", "1.235", "0.0", "0.0", "9.0", "4", "Ready=1", "200=80", "424=3"]
+    assert "refused by the gateway, by status: 401: 3" in ran.err
+    assert cli("online-endpoint", "metrics", "-n", "nosuch").code == 1
+
+
 def test_status(cli: Cli, blue: None) -> None:
     shown = cli("status").json()
     assert (shown["gateways_connected"], shown["ready_instances"]) == (1, 1)

@@ -22,6 +22,7 @@ from gateway.envoy import envoy_argv, find_envoy
 from gateway.router import EnvoyRouter
 from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, TokenTrust
 from gateway.settings import GatewaySettings
+from gateway.signals import Signals
 from tests.integration.gateway.load import Load
 
 KEY = "Xk29fjQpL0a8ZmW3vB7nTq5rYs1uE6cD"
@@ -57,13 +58,12 @@ class Rig:
             listen_port=free_port(),
         )
         self.admin = Admin(self.settings.admin_socket)
-        self.router = EnvoyRouter(self.settings)
-        self.router.preload(())
+        self._control_plane()
         self._instances: dict[str, subprocess.Popen[str]] = {}
         self._envoys: list[subprocess.Popen[bytes]] = []
 
     async def __aenter__(self) -> Self:
-        await self.router.start()
+        await self.router.start(self.signals.services())
         await self.start_envoy()
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.settings.listen_port}", timeout=30)
         return self
@@ -88,14 +88,23 @@ class Rig:
         await until(self.admin.ready)
         return envoy
 
+    def kill_envoy(self) -> None:
+        """``kill -9`` the latest Envoy."""
+        self._envoys[-1].kill()
+        self._envoys[-1].wait()
+
     async def restart_control_plane(self, *routes: EndpointRoute, trust: TokenTrust | None = None) -> None:
         """End the router, and start another that knows ``routes`` and ``trust``."""
         await self.router.stop()
-        self.router = EnvoyRouter(self.settings)
-        self.router.preload(routes)
+        self._control_plane(*routes)
         if trust is not None:
             await self.router.set_jwks(trust)
-        await self.router.start()
+        await self.router.start(self.signals.services())
+
+    def _control_plane(self, *routes: EndpointRoute) -> None:
+        self.router = EnvoyRouter(self.settings)
+        self.signals = Signals(self.router.knows)
+        self.router.preload(routes)
 
     def host(self, name: str) -> Host:
         """A running instance; started if need be."""

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from gateway.routes import EndpointAuth, Mirror
+from gateway.translate import access_log
 from tests.integration.gateway.rig import BEARER, KEY, OTHER_KEY, Rig, digest, until
 
 pytestmark = pytest.mark.integration
@@ -318,7 +319,7 @@ async def until_steady(value: object) -> None:
 
 async def test_the_access_log_speaks_of_endpoints(rig: Rig) -> None:
     await serve(rig)
-    await rig.get(SCORE, x_request_id="find-me")
+    answer = await rig.get(f"{SCORE}?x=1", x_request_id="find-me", x_ms_client_request_id="mine")
     await rig.get("/endpoints/e/code/500")
     await rig.get(SCORE, {})
 
@@ -327,11 +328,22 @@ async def test_the_access_log_speaks_of_endpoints(rig: Rig) -> None:
 
     await until(lambda: len(lines()) == 3)
     scored, failed, refused = lines()
-    assert (scored["endpoint"], scored["deployment"]) == ("e", "blue")
-    assert (scored["instance"], scored["code"], scored["request_id"]) == ("b1", 200, "find-me")
-    assert isinstance(scored["duration_ms"], int)
-    assert (failed["code"], failed["model_code"]) == (424, "500")
-    assert (refused["code"], refused["endpoint"], refused.get("deployment")) == (401, "e", None)
+    hosted = set(list(access_log.FIELDS)[:18])
+    assert (scored["EndpointName"], scored["DeploymentName"], scored["InstanceName"]) == ("e", "blue", "b1")
+    assert (scored["Method"], scored["Path"], scored["Protocol"]) == ("GET", "/endpoints/e/score", "HTTP/1.1")
+    assert (scored["ResponseCode"], scored["ResponseCodeReason"]) == (200, "via_upstream")
+    assert (scored["ModelStatusCode"], scored["RequestThrottlingDelayMs"]) == (200, 0)
+    assert (scored["XRequestId"], scored["XMSClientRequestId"]) == ("find-me", "mine")
+    assert scored["UserAgent"].startswith("python-httpx/")  # type: ignore[attr-defined]
+    for field in ("TotalDurationMs", "RequestDurationMs", "ResponseDurationMs", "RequestPayloadSize"):
+        assert isinstance(scored[field], int), field
+    assert scored["ResponsePayloadSize"] == len(answer.content)
+    assert hosted - scored.keys() == {"ModelStatusReason"}
+    assert (failed["ResponseCode"], failed["ModelStatusCode"]) == (424, 500)
+    assert failed["ModelStatusReason"] == "model_error"
+    assert (refused["ResponseCode"], refused["EndpointName"], refused.get("DeploymentName")) == (401, "e", None)
+    assert "ModelStatusCode" not in refused
+    assert KEY not in rig.settings.access_log.read_text()
 
 
 async def test_only_our_own_user_may_touch_the_control_sockets(rig: Rig) -> None:

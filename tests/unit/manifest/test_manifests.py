@@ -294,10 +294,14 @@ def test_mistakes_in_an_endpoint(text: str, expected: str) -> None:
     assert expected in mistakes(text, "endpoint")[0]
 
 
+def test_a_required_key_that_is_misspelt_is_one_mistake() -> None:
+    (only,) = mistakes("nam: abc\n", "endpoint")
+    assert only == "e.yml:1:1: unknown key `nam` (did you mean `name`?)"
+
+
 def test_every_mistake_is_named_in_the_order_of_the_file() -> None:
     found = mistakes("nam: x\ninstance_count: x\nmodel: {path: nothing}\ntags: 5\n")
     assert [line.split(": ")[0] for line in found] == [
-        "d.yml:1:1",
         "d.yml:1:1",
         "d.yml:2:17",
         "d.yml:3:15",

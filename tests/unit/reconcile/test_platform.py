@@ -214,6 +214,22 @@ async def test_a_new_control_plane_adopts_what_runs_and_ends_what_nothing_owns(p
     assert platform.backend.stopped == ["stranger"]
 
 
+async def test_nothing_is_called_ready_that_ended_while_the_control_plane_was_away(platform: Platform) -> None:
+    await create_blue(platform, count=2)
+    await platform.reconciler.close()
+    platform.backend.seen.clear()
+    platform.reconciler = platform.new_reconciler()
+    await platform.reconciler.preload()
+    blue = platform.state.deployment("blue")
+    assert blue.ready_instances == 0
+    assert any(
+        c.status is ConditionStatus.UNKNOWN and c.message == "0 of 2 instances answer" for c in blue.report.conditions
+    )
+    platform.reconciler.start()
+    await asyncio.sleep(3)
+    assert platform.state.deployment("blue").ready_instances == 2
+
+
 async def test_a_lost_event_costs_no_more_than_a_resync(platform: Platform) -> None:
     await create_blue(platform)
     platform.state.update_deployment("blue", count=3)
@@ -225,3 +241,21 @@ async def test_new_keys_reach_the_instances_before_the_gateway(platform: Platfor
     await create_blue(platform)
     assert platform.backend.policies[0].keys == (("primary", "bb"),)
     assert platform.router.routes["house"].auth.key_digests == (("primary", "aa"),)
+
+
+async def test_the_last_instance_that_failed_stays_until_another_takes_its_place(platform: Platform) -> None:
+    """Its log is what whoever asks for the cause will read."""
+    platform.backend.broken.add("bad.py")
+    platform.state.create_endpoint()
+    platform.state.create_deployment("blue", script="bad.py")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(60)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.FAILED
+    (kept,) = platform.backend.seen.values()
+    assert kept.state is InstanceState.FAILED
+
+    platform.state.delete_deployment("blue")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(5)
+    assert platform.backend.seen == {}
+    assert platform.state.trees["house"].deployments == ()

@@ -1,0 +1,203 @@
+"""What every caller is told, and where it is counted.
+
+Each answer is claimed first (:meth:`Job.take_answer`), so that of a slot, the watchman and a batch only one
+speaks. A slot counts as free before its answer is sent: a client that has its answer may use the slot at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from penstock_scorer.batching.outcome import WrongLengthError
+from penstock_scorer.contract.inputs import BadInputError
+from penstock_scorer.contract.results import NotSerializableError, to_json
+from penstock_scorer.contract.tracebacks import user_traceback
+from penstock_scorer.dataplane import answers
+from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.telemetry.metrics import ErrorKind, Lane
+
+_log = logging.getLogger("penstock_scorer")
+_RETRY_AFTER_S = "1"
+
+
+class Seat:
+    """Who speaks: the counters of a thread, and how it gives a place free before it answers."""
+
+    __slots__ = ("lane", "release")
+
+    def __init__(self, lane: Lane, release: Callable[[], None]) -> None:
+        self.lane = lane
+        self.release = release
+
+
+class Replies:
+    """Answers jobs.
+
+    Args:
+        timeout_ms: The scoring timeout, for the sentence that names it.
+        clock: Seconds, monotonic, the one of ``Job.received``.
+    """
+
+    def __init__(self, timeout_ms: int, clock: Callable[[], float]) -> None:
+        self._timeout_ms = timeout_ms
+        self._clock = clock
+
+    def result(self, job: Job, seat: Seat, result: Any, seconds: float) -> None:
+        """Send what ``run`` returned after ``seconds``, unless it is a stream."""
+        if job.encode is not None:
+            self.outputs(job, seat, result, seconds)
+            return
+        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
+        if _is_response(result):
+            self._respond(job, seat, result, elapsed)
+            return
+        try:
+            body = to_json(result)
+        except NotSerializableError as error:
+            self.not_serializable(job, seat, error)
+            return
+        self._ok(job, seat, [answers.CONTENT_JSON, answers.RUN_OK, elapsed, *job.tail], body)
+
+    def outputs(self, job: Job, seat: Seat, outputs: Any, seconds: float) -> None:
+        """Send what the script returned after ``seconds``, written by the job's own ``encode``."""
+        assert job.encode is not None  # noqa: S101 - said to mypy; it comes with the inputs
+        try:
+            headers, body = job.encode(outputs)
+        except BadInputError as error:
+            self.bad_input(job, seat, error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever infer() returned, its caller gets an answer
+            self.not_serializable(job, seat, error)
+            return
+        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
+        self._ok(job, seat, [*headers, answers.RUN_OK, elapsed, *job.tail], body)
+
+    def bad_input(self, job: Job, seat: Seat, error: BadInputError) -> None:
+        """The client sent what the script cannot take."""
+        seat.lane.failed(ErrorKind.BAD_INPUT)
+        self._error(job, seat, error.status, answers.headers(tail=job.tail), str(error))
+
+    def script_failed(self, job: Job, seat: Seat, error: BaseException) -> None:
+        """The script raised."""
+        if isinstance(error, WrongLengthError):
+            _log.error("Request %s: %s", request_id(job), error)
+        elif not isinstance(error, SystemExit):
+            _log.error("run() failed, request %s\n%s", request_id(job), user_traceback(error))
+        seat.lane.failed(ErrorKind.SCRIPT)
+        self._error(job, seat, 500, answers.headers(failed=True, tail=job.tail), answers.SCRIPT_FAILED)
+
+    def not_serializable(self, job: Job, seat: Seat, error: Exception) -> None:
+        """The script returned what cannot be sent."""
+        _log.error("Request %s: %s", request_id(job), error)
+        seat.lane.failed(ErrorKind.SERIALIZATION)
+        self._error(job, seat, 500, answers.headers(tail=job.tail), answers.INTERNAL)
+
+    def internal(self, job: Job, seat: Seat) -> None:
+        """A fault of the scorer itself."""
+        seat.lane.failed(ErrorKind.INTERNAL)
+        self._error(job, seat, 500, answers.headers(tail=job.tail), answers.INTERNAL)
+
+    def refuse(self, job: Job, seat: Seat) -> None:
+        """No place, or none in time."""
+        seat.lane.failed(ErrorKind.OVERLOADED)
+        retry = [("retry-after", _RETRY_AFTER_S)]
+        self._error(job, seat, 429, answers.headers(extra=retry, tail=job.tail), answers.OVERLOADED)
+
+    def expired(self, job: Job, seat: Seat) -> None:
+        """The caller's deadline passed before it could be started."""
+        seat.lane.failed(ErrorKind.EXPIRED)
+        self._error(job, seat, 503, answers.headers(tail=job.tail), answers.EXPIRED)
+
+    def timed_out(self, job: Job, seat: Seat) -> None:
+        """``run`` took too long."""
+        if job.take_answer():
+            seat.lane.failed(ErrorKind.TIMEOUT)
+            message = f"Scoring timeout after {self._timeout_ms} ms"
+            job.exchange.respond(500, answers.headers(failed=True, tail=job.tail), answers.error(message))
+            seat.lane.answered(500, self._clock() - job.received)
+
+    def sent(self, job: Job, seat: Seat, status: int) -> None:
+        """Count an answer that went out in pieces."""
+        seat.lane.answered(status, self._clock() - job.received)
+
+    def _ok(self, job: Job, seat: Seat, headers: Headers, body: bytes) -> None:
+        if job.take_answer():
+            _vacate(job, seat)
+            job.exchange.respond(200, headers, body)
+            seat.lane.answered(200, self._clock() - job.received)
+
+    def _error(self, job: Job, seat: Seat, status: int, headers: Headers, message: str) -> None:
+        if job.take_answer():
+            _vacate(job, seat)
+            job.exchange.respond(status, headers, answers.error(message))
+            seat.lane.answered(status, self._clock() - job.received)
+
+    def _respond(self, job: Job, seat: Seat, response: Any, elapsed: tuple[str, str]) -> None:
+        """Send what a ``@rawhttp`` script answered by itself."""
+        ours = {name.lower() for name, _ in job.tail}
+        headers = [
+            (name.lower(), str(value))
+            for name, value in response.headers.items()
+            if name.lower() not in ours and name.lower() != "content-length"
+        ]
+        status = response.status_code
+        if status >= 500:  # noqa: PLR2004
+            headers = [header for header in headers if header[0] != answers.FAILED]
+            headers.append((answers.FAILED, "True"))
+            seat.lane.failed(ErrorKind.SCRIPT)
+        headers += [elapsed, *job.tail]
+        if not job.take_answer():
+            response.close()
+            return
+        try:
+            if response.is_streamed:
+                # HEAD asks for the headers alone: what may never end is not begun.
+                pieces = () if job.method == "HEAD" else response.response
+                self._pieces(job, seat, pieces, job.exchange.stream(status, headers))
+            else:
+                body = response.get_data()
+                _vacate(job, seat)
+                job.exchange.respond(status, headers, body)
+        finally:
+            response.close()
+            self.sent(job, seat, status)
+
+    @staticmethod
+    def _pieces(job: Job, seat: Seat, pieces: Any, send: Callable[[bytes], bool]) -> None:
+        try:
+            for piece in pieces:
+                if not send(piece.encode() if isinstance(piece, str) else piece):
+                    seat.lane.failed(ErrorKind.DISCONNECTED)
+                    return
+        except TimeoutError:
+            job.exchange.abort(send)
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
+            _log.error("run() failed while streaming, request %s\n%s", request_id(job), user_traceback(error))
+            seat.lane.failed(ErrorKind.SCRIPT)
+            job.exchange.abort(send)
+
+
+def _vacate(job: Job, seat: Seat) -> None:
+    seat.release()
+    seat.lane.closed()
+    job.closed = True
+
+
+def request_id(job: Job) -> str:
+    """The id a request is known by in the log."""
+    return next((value for name, value in job.tail if name == "x-request-id"), "-")
+
+
+def _is_response(result: Any) -> bool:
+    """Whether ``run`` returned a Werkzeug (or Flask) response; Werkzeug is not imported to find out."""
+    kind = type(result)
+    if kind in PLAIN:
+        return False
+    return any(base.__name__ == "Response" and base.__module__.startswith("werkzeug.") for base in kind.__mro__)
+
+
+PLAIN = frozenset({dict, list, str, int, float, bool, tuple, type(None)})
+"""Types of results that JSON holds and that need no second look."""

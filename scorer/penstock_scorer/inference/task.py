@@ -1,0 +1,106 @@
+"""One inference on its way through the dataplane: parse, call, encode, all on the slot's thread.
+
+Parsing belongs there and not on the transport's thread: a megabyte of JSON numbers takes longer than anything
+the transport may wait for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from penstock_scorer.contract.inputs import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.inference.callee import Callee
+    from penstock_scorer.inference.messages import InferRequest, Output
+    from penstock_scorer.inference.model import Model
+    from penstock_scorer.inference.served import Served
+
+    Parse = Callable[[], InferRequest]
+    Encode = Callable[[InferRequest, list[Output]], tuple[Headers, bytes]]
+
+
+class Inference:
+    """A :class:`~penstock_scorer.dataplane.job.Task`.
+
+    Args:
+        served: What the request is checked against, and the script's function.
+        parse: Makes the request of what arrived; raises ``BadInputError``.
+        encode: Makes the body of what is to be sent.
+        headers: The request's headers or metadata.
+    """
+
+    __slots__ = ("_callee", "_encode", "_headers", "_parse", "_served", "request")
+
+    def __init__(self, served: Served, parse: Parse, encode: Encode, headers: Callable[[], Headers]) -> None:
+        self._served = served
+        self._parse = parse
+        self._encode = encode
+        self._headers = headers
+        self._callee: Callee
+        self.request: InferRequest | None = None
+        """Set by :meth:`arguments`."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The script's function; known once :meth:`arguments` has been called."""
+        return self._callee.call
+
+    def inputs(self) -> Mapping[str, Any] | None:
+        """The tensors, where the script's ``infer`` takes nothing else; None: ask for :meth:`arguments`.
+
+        Raises:
+            BadInputError: the request is malformed, or not what the model takes.
+        """
+        return self._read().inputs if self._served.merges else None
+
+    def arguments(self) -> dict[str, Any]:
+        """What to call the script with.
+
+        Raises:
+            BadInputError: the request is malformed, or not what the model or the script takes.
+        """
+        request = self._read()
+        return self._callee.arguments(request, self._headers)
+
+    def _read(self) -> InferRequest:
+        self._callee = self._served.callee()
+        self.request = request = self._parse()
+        if self._served.model.inputs:
+            _check(self._served.model, request)
+        return request
+
+    def encode(self, result: Any) -> tuple[Headers, bytes]:
+        """The answer's headers and body.
+
+        Raises:
+            NotSerializableError: the script returned what the protocol cannot carry.
+            BadInputError: the client asks for an output that is not there, or in a form it does not have.
+        """
+        request = self.request
+        assert request is not None  # noqa: S101 - the dataplane calls arguments() first
+        outputs = self._callee.outputs(request, result)
+        if request.outputs:
+            found = {output.name: output for output in outputs}
+            for wanted in request.outputs:
+                if wanted.name not in found:
+                    names = ", ".join(map(repr, found)) or "none"
+                    raise BadInputError(f"There is no output {wanted.name!r}: the script gave {names}.")
+            outputs = [found[wanted.name] for wanted in request.outputs]
+        return self._encode(request, outputs)
+
+
+def _check(model: Model, request: InferRequest) -> None:
+    declared = {spec.name: spec for spec in model.inputs}
+    for name, array in request.inputs.items():
+        if name not in declared:
+            raise BadInputError(f"Model {model.name!r} has no input {name!r}: it has {', '.join(map(repr, declared))}.")
+        mismatch = declared[name].mismatch(request.datatypes[name].value, array.shape)
+        if mismatch:
+            raise BadInputError(f"Input {name!r} {mismatch}.")
+    missing = [name for name in declared if name not in request.inputs]
+    if missing:
+        raise BadInputError(f"Input {missing[0]!r} is missing.")

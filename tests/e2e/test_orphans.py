@@ -1,0 +1,163 @@
+"""Nothing is orphaned: whatever ends, and however it ends, what it had started is ended or adopted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from penstock.v1.common_pb2 import PROVISIONING_STATE_SUCCEEDED
+from tests.e2e.files import serve
+from tests.e2e.platform import Platform, new_platform, remove
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, str]]:
+    """A platform that serves one endpoint with two instances, and the endpoint's key; each test leaves it running."""
+    platform = new_platform()
+    try:
+        platform.start()
+        yield platform, serve(platform, tmp_path_factory.mktemp("files"), "house", "blue", instances=2)
+    finally:
+        platform.destroy()
+        remove(platform)
+
+
+@pytest.fixture
+def running(served: tuple[Platform, str]) -> tuple[Platform, str]:
+    """As ``served``, started again and whole if the test before ended it."""
+    platform, _ = served
+    if platform.process is None or platform.process.poll() is not None:
+        platform.start()
+    whole(platform)
+    return served
+
+
+def whole(platform: Platform) -> None:
+    """Wait until both instances answer."""
+
+    def answers() -> bool:
+        blue = client.deployments.get("house", "blue")
+        return blue.ready_instances == 2 and blue.provisioning_state == PROVISIONING_STATE_SUCCEEDED
+
+    with platform.client() as client:
+        platform.until(answers, 60)
+
+
+def instances(platform: Platform) -> set[int]:
+    with platform.client() as client:
+        return {instance.pid for instance in client.deployments.instances()}
+
+
+def envoy(platform: Platform) -> int:
+    return next(p.pid for p in platform.processes() if p.name() == "envoy")
+
+
+def worker(platform: Platform) -> int:
+    """A scorer's worker: the child of an instance's main process."""
+    return next(child.pid for pid in sorted(instances(platform)) for child in psutil.Process(pid).children())
+
+
+def stop_by_signal(number: signal.Signals) -> Callable[[Platform], None]:
+    def stop(platform: Platform) -> None:
+        assert platform.process is not None
+        platform.process.send_signal(number)
+        assert platform.process.wait(60) == 0
+
+    return stop
+
+
+def stop_by_down(platform: Platform) -> None:
+    platform.cli("down")
+    assert platform.process is not None
+    assert platform.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [stop_by_signal(signal.SIGINT), stop_by_signal(signal.SIGTERM), stop_by_down],
+    ids=["ctrl-c", "sigterm", "down"],
+)
+def test_a_stop_ends_everything(running: tuple[Platform, str], stop: Callable[[Platform], None]) -> None:
+    platform, key = running
+    stop(platform)
+    assert platform.processes() == []
+    assert "no platform was running" in platform.cli("down").stderr
+    platform.start()
+    whole(platform)
+    assert platform.score("house", {}, key=key).status == 200
+
+
+def test_down_ends_what_a_killed_control_plane_left(running: tuple[Platform, str]) -> None:
+    platform, _ = running
+    platform.kill()
+    assert platform.processes() != []
+    platform.cli("down")
+    assert platform.processes() == []
+
+
+def test_a_killed_control_plane_stops_nothing_and_the_next_adopts_what_runs(running: tuple[Platform, str]) -> None:
+    platform, key = running
+    before = {envoy(platform), *instances(platform)}
+    platform.kill()
+    assert platform.score("house", {}, key=key).status == 200
+    platform.start()
+    assert {envoy(platform), *instances(platform)} == before
+    assert platform.score("house", {}, key=key).status == 200
+
+
+@pytest.mark.parametrize("victim", [envoy, lambda p: min(instances(p)), worker], ids=["envoy", "scorer", "worker"])
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "unwatched"])
+def test_whatever_is_killed_is_replaced_and_nothing_of_it_is_left(
+    running: tuple[Platform, str], victim: Callable[[Platform], int], *, watched: bool
+) -> None:
+    platform, key = running
+    pid = victim(platform)
+    expected = len(platform.processes())
+    if not watched:
+        platform.kill()
+    os.kill(pid, signal.SIGKILL)
+    if not watched:
+        platform.start()
+    platform.until(lambda: platform.score_or_none("house", key) == 200)
+    whole(platform)
+    platform.until(lambda: len(platform.processes()) == expected)
+    assert pid not in {process.pid for process in platform.processes()}
+
+
+def test_a_second_platform_on_the_same_home_is_refused(running: tuple[Platform, str]) -> None:
+    platform, key = running
+    before = {process.pid for process in platform.processes()}
+    refused = platform.cli("up", "--home", platform.home, check=False, timeout=20)
+    assert refused.returncode == 1
+    assert f"a platform is already running on {platform.home}" in refused.stderr
+    refused = platform.cli("up", "--detach", "--home", platform.home, check=False, timeout=20)
+    assert refused.returncode == 1
+    assert {process.pid for process in platform.processes()} == before
+    assert platform.score("house", {}, key=key).status == 200
+
+
+def test_ctrl_c_while_starting_leaves_nothing(fresh_platform: Platform) -> None:
+    platform = fresh_platform
+    process = subprocess.Popen(
+        platform.up_command(), env=platform.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    platform.until((platform.home / "lock").exists)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    platform.until(lambda: platform.processes() == [])
+
+
+def test_a_home_that_was_moved_to_a_deep_folder_serves(fresh_platform: Platform, tmp_path: Path) -> None:
+    """Unix sockets have short names; a home may lie anywhere."""
+    platform = fresh_platform
+    platform.home = platform.home.parent / ("deep" * 20) / ("er" * 30) / "home"
+    platform.home.parent.mkdir(parents=True)
+    platform.start()
+    key = serve(platform, tmp_path, "house", "blue")
+    assert platform.score("house", {}, key=key).status == 200
