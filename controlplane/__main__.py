@@ -1,4 +1,6 @@
-"""``python -m controlplane``: run a control plane until it is told to stop; ``... down``: clean up after a killed one.
+"""``python -m controlplane``: run a control plane until it is told to stop.
+
+``... down`` cleans up after a killed one; ``... gateway`` serves what it served last while it is away.
 
 What goes wrong is one sentence on the last line of stderr, starting with ``error:``, and exit code 1.
 """
@@ -21,8 +23,10 @@ from controlplane.settings import Settings, process_environment
 def main() -> int:
     """Run what the command line asks for; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m controlplane", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=("run", "down"), default="run", help="default: run")
-    action = parser.parse_args().action
+    parser.add_argument("action", nargs="?", choices=("run", "down", "gateway"), default="run", help="default: run")
+    parser.add_argument("--once", action="store_true", help="gateway: end when the control plane is back")
+    parsed = parser.parse_args()
+    action = parsed.action
     try:
         settings = Settings()
     except ValidationError as error:
@@ -31,6 +35,8 @@ def main() -> int:
     configure_logging(settings.log_level, settings.log_format)
     try:
         settings.home.make()
+        if action == "gateway":
+            return asyncio.run(_stand_in(settings, stay=not parsed.once))
         with exclusive(settings.home):
             return asyncio.run(_run(settings) if action == "run" else _sweep(settings))
     except (PenstockError, HomeInUseError) as error:
@@ -61,6 +67,16 @@ async def _run(settings: Settings) -> int:
     await stopping
     await plane.stop()
     return 0
+
+
+async def _stand_in(settings: Settings, *, stay: bool) -> int:
+    from controlplane.server import stand_in  # noqa: PLC0415
+
+    task = asyncio.ensure_future(stand_in(settings, stay=stay))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    (failure,) = await asyncio.gather(task, return_exceptions=True)
+    return 0 if failure is None else _not_started(failure)
 
 
 def _not_started(error: BaseException) -> int:

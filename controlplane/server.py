@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 
+from controlplane.api.gateway_service import GatewayRestarted, Gateways
 from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
@@ -22,14 +25,17 @@ from controlplane.backends.process.layout import Layout
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
+from controlplane.domain.errors import GatewayNotReplacedError
 from controlplane.domain.ports import Backend, Clock
-from controlplane.gateway_process import GatewayProcess
+from controlplane.gateway_process import GatewayProcess, HotRestartError
 from controlplane.home_files import admin_token, announce, withdraw
+from controlplane.log_rotation import LogRotation
 from controlplane.metrics.figures import GatewayFigures
 from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
+from controlplane.stand_in import StandIn, dismiss
 from controlplane.store.blobs import BlobStore
 from controlplane.store.database import Database
 from controlplane.store.desired_state import SqlDesiredState
@@ -41,7 +47,7 @@ from controlplane.usecases.signing import SigningKeys
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
-from penstock.daemon import Daemon
+from penstock.daemon import LogFile
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +97,7 @@ class ControlPlane:
         )
         self._metrics = Metrics(reader)
         chance = random.Random()  # noqa: S311  # spreads retries; nothing secret
-        self._gateway = gateway_process(home, gateway, chance)
+        self._gateway = gateway_process(home, gateway, chance, lambda: self._router.longest_request_ms() / 1000)
         self._reconciler = PlatformReconciler(
             state=self._state,
             backend=self._backend,
@@ -103,6 +109,7 @@ class ControlPlane:
             ),
             random_source=chance,
         )
+        self._log_rotation = LogRotation((LogFile(home.own_log), LogFile(home.gateway / "log")))
         self._started = self._clock.now()
         self._api = build_api(
             ApiParts(
@@ -118,6 +125,7 @@ class ControlPlane:
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,
                 metrics=reader,
+                gateways=Gateways(self._router.gateways, self._restart_gateway),
             )
         )
 
@@ -140,6 +148,7 @@ class ControlPlane:
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
         self._reconciler.start()
+        self._log_rotation.start()
         await self._api.serving(yes=True)
         announce(
             self._settings.home, api=self._settings.api_address, gateway=self._settings.gateway_uri, pid=os.getpid()
@@ -160,7 +169,10 @@ class ControlPlane:
         await self._api.serving(yes=False)
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
+        await self._log_rotation.close()
         await self._reconciler.close()
+        # Stopped for good: nobody shall stand in with instances that are gone.
+        snapshot_file(self._settings.home).unlink(missing_ok=True)
         await self._gateway.stop()
         await stop_instances(self._backend, self._settings.drain_grace_seconds)
         await self._router.stop()
@@ -185,6 +197,13 @@ class ControlPlane:
         log.info("gateways connected", count=connected)
         if connected:
             self._reconciler.look_again()
+
+    async def _restart_gateway(self) -> GatewayRestarted:
+        try:
+            info = await self._gateway.restart()
+        except (HotRestartError, OSError) as error:
+            raise GatewayNotReplacedError(str(error), hint=getattr(error, "hint", "")) from error
+        return GatewayRestarted(self._gateway.pid, info.epoch, info.version)
 
     async def _status(self) -> PlatformStatus:
         trees = await self._state.endpoints()
@@ -212,12 +231,21 @@ class ControlPlane:
 async def sweep(settings: Settings, environment: dict[str, str]) -> None:
     """End what a killed control plane left running on its home: the gateway and every instance."""
     home = settings.home
+    await dismiss(gateway_settings(settings))
     gateway = gateway_process(home, gateway_settings(settings), random.Random())  # noqa: S311  # as above
     await gateway.stop()
     backend = process_backend(home, BlobStore(home.blobs), SystemClock(), environment)
     await stop_instances(backend, settings.drain_grace_seconds)
     await backend.close()
     withdraw(home)
+
+
+async def stand_in(settings: Settings, *, stay: bool) -> None:
+    """Serve what a control plane on this home served last, while it is away; see :meth:`StandIn.run`."""
+    chance = random.Random()  # noqa: S311  # as above
+    await StandIn(gateway_settings(settings), lambda found: gateway_process(settings.home, found, chance)).run(
+        stay=stay
+    )
 
 
 async def stop_instances(backend: Backend, grace_seconds: float) -> None:
@@ -237,24 +265,33 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
     home = settings.home
     # Sockets share the backend's folder, which stays short enough for them below a deep home.
     sockets = Layout(home.folder).run_folder()
-    folder = home.folder / "gateway"
+    folder = home.gateway
     folder.mkdir(mode=0o700, exist_ok=True)
     return GatewaySettings(
         ads_socket=sockets / "ads.sock",
         admin_socket=sockets / "envoy-admin.sock",
         access_log=home.logs / "gateway-access.log",
         bootstrap_file=folder / "bootstrap.json",
+        snapshot_file=snapshot_file(home),
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
     )
 
 
-def gateway_process(home: Home, gateway: GatewaySettings, chance: random.Random) -> GatewayProcess:
+def snapshot_file(home: Home) -> Path:
+    """Where the gateway's state is kept for the time the control plane is away."""
+    return home.folder / "gateway" / "snapshot"
+
+
+def gateway_process(
+    home: Home, gateway: GatewaySettings, chance: random.Random, longest_request_s: Callable[[], float] = lambda: 0.0
+) -> GatewayProcess:
     """The Envoy of this home."""
     return GatewayProcess(
-        Daemon(home.folder / "gateway"),
+        home.gateway,
         gateway,
         environment={"PATH": os.defpath},
         backoff=Backoff(first=0.2, cap=10.0),
         random_source=chance,
+        longest_request_s=longest_request_s,
     )

@@ -64,6 +64,16 @@ class Home:
         """Logs of the control plane, Envoy and the instances."""
         return self.folder / "logs"
 
+    @property
+    def own_log(self) -> Path:
+        """What the control plane says when it was started detached."""
+        return self.logs / "control-plane.log"
+
+    @property
+    def gateway(self) -> Path:
+        """Envoy's bootstrap, its record as a process, and its own log."""
+        return self.folder / "gateway"
+
     def make(self) -> None:
         """Make the folders, for their owner alone."""
         for folder in (self.folder, self.blobs, self.logs):

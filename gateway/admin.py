@@ -16,6 +16,17 @@ class AdminUnreachableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Which Envoy answers: during a hot restart the newer one takes the admin socket over."""
+
+    epoch: int
+    version: str
+    """Such as ``1.40.0``."""
+    live: bool
+    """Whether it has its configuration and accepts requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What Envoy's allocator says, in bytes."""
 
@@ -38,6 +49,16 @@ class Admin:
         except AdminUnreachableError:
             return False
         return status == 200  # noqa: PLR2004  # HTTP
+
+    async def info(self) -> ServerInfo:
+        """Who answers."""
+        tree = json.loads(await self._get("/server_info"))
+        options = tree["command_line_options"]
+        return ServerInfo(
+            epoch=int(options.get("restart_epoch", 0)),
+            version=str(tree["version"]).split("/")[1],
+            live=tree["state"] == "LIVE",
+        )
 
     async def drain(self) -> None:
         """Stop taking new connections, tell the open ones to close, and let in-flight requests finish.

@@ -14,16 +14,28 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import structlog
 from envoy.service.discovery.v3 import discovery_pb2
+from envoy.type.v3 import semantic_version_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from gateway import ads_socket
 from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
+from gateway.journal import Journal
 from gateway.snapshot import Change, Key, Snapshot
 from gateway.subscription import Response
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _METHOD = "DeltaAggregatedResources"
 _Context = grpc.aio.ServicerContext[discovery_pb2.DeltaDiscoveryRequest, discovery_pb2.DeltaDiscoveryResponse]
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    # An Envoy that hangs, or whose machine is gone, is found out and counts as disconnected.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_log = structlog.get_logger(__name__)
 
 
 class AdsServer:
@@ -42,18 +54,27 @@ class AdsServer:
         self._on_connection = on_connection
         self._streams: set[AdsStream] = set()
         self._server: grpc.aio.Server | None = None
+        self._journal: Journal | None = None
         nonces = count(1)
         self._nonce = lambda: str(next(nonces))
 
-    async def start(self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = ()) -> None:
-        """Listen on ``socket`` (created with mode 0600). The snapshot must be complete by now.
+    def keep(self, journal: Journal) -> None:
+        """Note the state, and from now on every change, in ``journal``."""
+        journal.start(self._snapshot)
+        self._journal = journal
 
-        ``services`` are served beside ADS: what else Envoys call.
+    async def start(
+        self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = (), *, only_vacant: bool = False
+    ) -> bool:
+        """Listen on ``socket`` (mode 0600) in place of whoever did. The snapshot must be complete by now.
+
+        ``services`` are served beside ADS: what else Envoys call. ``only_vacant``: unless somebody answers there;
+        returns whether it listens.
 
         Raises:
             RuntimeError: the socket cannot be made.
         """
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+        server = grpc.aio.server(options=_OPTIONS)
         handler = grpc.stream_stream_rpc_method_handler(
             self._serve,
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
@@ -63,17 +84,23 @@ class AdsServer:
         # The socket must never exist with a wider mode, not even between bind and chmod.
         umask = os.umask(0o177)
         try:
-            server.add_insecure_port(f"unix:{socket}")
+            server.add_insecure_port(f"unix:{ads_socket.draft(socket)}")
         finally:
             os.umask(umask)
         await server.start()
+        if not ads_socket.place(ads_socket.draft(socket), socket, only_vacant=only_vacant):
+            await server.stop(grace=None)
+            return False
         self._server = server
+        return True
 
     async def stop(self) -> None:
         """End every stream. Envoys keep serving what they have, and come back to the next server."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace=None)
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def streams(self) -> tuple[AdsStream, ...]:
@@ -98,6 +125,8 @@ class AdsServer:
         Changes published in one turn of the event loop travel together.
         """
         changed = self._snapshot.apply(change)
+        if self._journal is not None and changed:
+            self._journal.record(self._snapshot, changed)
         for stream in self._streams:
             stream.mark(changed)
         return changed
@@ -105,18 +134,29 @@ class AdsServer:
     async def wait(self, targets: Sequence[Target], timeout_s: float) -> None:
         """Return once every Envoy connected now has settled ``targets``, has gone, or turns out not to listen.
 
+        One that does not answer in ``timeout_s`` seconds is late: while another keeps up, nobody waits for it until
+        it has caught up. It misses nothing by that; its own stream keeps the order that is safe.
+
         Raises:
             gateway.ads_stream.RejectedError: one answered NACK.
-            TimeoutError: one did not answer in ``timeout_s`` seconds.
+            TimeoutError: none answered in time.
         """
+        listening = [stream for stream in self.streams if not stream.listener_error]
+        awaited = [stream for stream in listening if not stream.late] or listening
         waiter = Waiter()
-        for stream in self.streams:
-            if not stream.listener_error:
-                stream.watch(targets, waiter)
+        for stream in awaited:
+            stream.watch(targets, waiter)
         waiter.check()
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter.future
+        except TimeoutError:
+            late = [stream for stream in awaited if stream.forget(waiter)]
+            for stream in late:
+                stream.late = True
+                _log.warning("gateway does not acknowledge in time", gateway=stream.node_id, seconds=timeout_s)
+            if len(late) == len(awaited):
+                raise
         finally:
             if waiter.future.cancelled() or waiter.future.exception() is not None:
                 for stream in self._streams:
@@ -157,7 +197,13 @@ def _decode(message: discovery_pb2.DeltaDiscoveryRequest) -> Request:
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node_id=message.node.id,
+        envoy_version=_version(message.node.user_agent_build_version.version),
     )
+
+
+def _version(number: semantic_version_pb2.SemanticVersion) -> str:
+    parts = (number.major_number, number.minor_number, number.patch)
+    return ".".join(map(str, parts)) if any(parts) else ""
 
 
 def _encode(response: Response) -> discovery_pb2.DeltaDiscoveryResponse:

@@ -6,9 +6,11 @@ No socket in here: :mod:`gateway.ads` moves bytes, tests drive this directly.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from gateway.inspection import GatewayView, ResourceState, ResourceView
 from gateway.scrub import scrub
 from gateway.snapshot import Key, Resource, ResourceType, Snapshot
 from gateway.subscription import Response, Subscription
@@ -41,6 +43,7 @@ class Request:
     error: str | None = None
     """Envoy's words when it refuses the response ``nonce``."""
     node_id: str = ""
+    envoy_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,9 @@ class AdsStream:
 
     def __init__(self, snapshot: Snapshot, nonces: Callable[[], str], clock: Callable[[], float]) -> None:
         self.node_id = ""
+        self.late = False
+        """It did not acknowledge in time; nobody waits for it until it has caught up."""
+        self._envoy_version = ""
         self.wake = asyncio.Event()
         self._snapshot = snapshot
         self._clock = clock
@@ -101,6 +107,7 @@ class AdsStream:
     def receive(self, request: Request) -> None:
         """Take a request: an ACK or NACK, a change of interest, or both."""
         self.node_id = self.node_id or request.node_id
+        self._envoy_version = self._envoy_version or request.envoy_version
         try:
             kind = ResourceType(request.type_url)
         except ValueError:
@@ -120,6 +127,8 @@ class AdsStream:
             self._notify((kind, name))
         if self.listener_error:
             self.release()
+        if self.late and all(subscription.quiet for subscription in self._subscriptions.values()):
+            self.late = False
         self.wake.set()
 
     def mark(self, keys: Iterable[Key]) -> None:
@@ -165,12 +174,14 @@ class AdsStream:
                 waiter.expect()
                 self._watched.setdefault(target.key, []).append((target, waiter))
 
-    def forget(self, waiter: Waiter) -> None:
-        """``waiter`` has given up."""
-        for key in [key for key, watchers in self._watched.items() if any(w is waiter for _, w in watchers)]:
+    def forget(self, waiter: Waiter) -> bool:
+        """``waiter`` has given up; tells whether it waited for this Envoy."""
+        keys = [key for key, watchers in self._watched.items() if any(w is waiter for _, w in watchers)]
+        for key in keys:
             self._watched[key] = [(target, w) for target, w in self._watched[key] if w is not waiter]
             if not self._watched[key]:
                 del self._watched[key]
+        return bool(keys)
 
     @property
     def listener_error(self) -> str:
@@ -199,6 +210,21 @@ class AdsStream:
         for kind, subscription in self._subscriptions.items():
             for name, rejection in subscription.rejected.items():
                 yield (kind, name), rejection.reason
+
+    def view(self, wanted: Callable[[str], bool]) -> GatewayView:
+        """What this Envoy has. Acknowledged resources are counted, and listed by name where ``wanted``."""
+        counts: dict[str, Counter[ResourceState]] = {}
+        listed: list[ResourceView] = []
+        for kind, subscription in self._subscriptions.items():
+            label = kind.name.lower()
+            for name, state, reason in subscription.states():
+                counts.setdefault(label, Counter())[state] += 1
+                if state is not ResourceState.ACKED or wanted(name):
+                    listed.append(ResourceView(label, name, state, subscription.known.get(name, ""), reason))
+        age = self._clock() - self._opened_at
+        return GatewayView(
+            self.node_id, self._envoy_version, age, self.late, self.listener_error, counts, tuple(listed)
+        )
 
     def _flush(self, kind: ResourceType, *, upserts: bool, removals: bool) -> Iterator[Response]:
         present = self._snapshot.resources(kind)

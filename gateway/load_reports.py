@@ -6,7 +6,7 @@ nothing, so no gauge gets stuck when one is killed; a deployment that is removed
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
 import grpc
@@ -128,7 +128,7 @@ class LoadReports:
 
     def _take(self, gateway: _Gateway, message: lrs_pb2.LoadStatsRequest) -> None:
         gateway.at = self._clock()
-        gateway.clusters = dict(_decode(message))
+        gateway.clusters = _decode(message)
         self._gateways.add(gateway)
         for name, said in gateway.clusters.items():
             before = self._totals.get(name)
@@ -145,18 +145,22 @@ class LoadReports:
         return self._clock() - gateway.at <= STALE_INTERVALS * INTERVAL_S
 
 
-def _decode(message: lrs_pb2.LoadStatsRequest) -> Iterator[tuple[str, ClusterLoad]]:
+def _decode(message: lrs_pb2.LoadStatsRequest) -> dict[str, ClusterLoad]:
     """The deployments with load. Every cluster is named in a report, most of them with nothing behind the name."""
+    found: dict[str, ClusterLoad] = {}
     for cluster in message.cluster_stats:
         localities = cluster.upstream_locality_stats
         if not localities or names.CLUSTER_SEPARATOR not in cluster.cluster_name:
             continue  # idle, or the control plane's own
-        load = Load()
-        hosts: list[tuple[str, Load]] = []
+        # A deployment that answers gRPC too has two clusters, and one load.
+        name = names.cluster_name(*names.cluster_parts(cluster.cluster_name))
+        before = found.get(name, ClusterLoad(Load(), ()))
+        load, hosts = before.load, [*before.hosts]
         for locality in localities:
             load += _load(locality)
             hosts += ((_address(host.address), _load(host)) for host in locality.upstream_endpoint_stats)
-        yield cluster.cluster_name, ClusterLoad(load, tuple(hosts))
+        found[name] = ClusterLoad(load, tuple(hosts))
+    return found
 
 
 def _load(stats: object) -> Load:

@@ -16,7 +16,9 @@ import structlog
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
-from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
+from gateway.inspection import GatewayView
+from gateway.journal import Journal
+from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
 from gateway.stages import ABSENT, Stage, plan
@@ -53,6 +55,7 @@ class EnvoyRouter:
     ) -> None:
         """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
         self._settings = settings
+        self._clock = clock
         self._snapshot = Snapshot()
         self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
         self._stages: dict[str, Stage] = {}
@@ -85,6 +88,8 @@ class EnvoyRouter:
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
+        if self._settings.snapshot_file is not None:
+            self._server.keep(Journal(self._settings.snapshot_file, self._clock))
         await self._server.start(self._settings.ads_socket, services)
 
     async def stop(self) -> None:
@@ -141,6 +146,14 @@ class EnvoyRouter:
             pending=tuple(sorted(pending)),
             rejected=rejected,
         )
+
+    def gateways(self, endpoint: str = "") -> tuple[GatewayView, ...]:
+        """Each connected gateway: what it has not acknowledged or has refused, and all that it has of ``endpoint``."""
+        return tuple(stream.view(lambda name: names.endpoint_of(name) == endpoint) for stream in self._server.streams)
+
+    def longest_request_ms(self) -> int:
+        """The longest that a request of any endpoint may take; 0 without endpoints."""
+        return max((d.request_timeout_ms for stage in self._stages.values() for d in stage.backends), default=0)
 
     async def _set(self, resource: Resource, what: str) -> None:
         """Publish a resource that every endpoint shares, and wait for every Envoy."""
@@ -219,9 +232,12 @@ class EnvoyRouter:
         was = {deployment.name: deployment for deployment in before.backends}
         upserts: list[Resource] = []
         for deployment in stage.backends:
-            if was.pop(deployment.name, None) != deployment:
-                upserts += (cluster(endpoint, deployment, self._settings), load_assignment(endpoint, deployment))
-        removals = [key for name in was for key in _backend_keys(endpoint, name)]
+            if was.get(deployment.name) != deployment:
+                for http2 in _protocols(deployment):
+                    upserts.append(cluster(endpoint, deployment, self._settings, grpc=http2))
+                    upserts.append(load_assignment(endpoint, deployment, grpc=http2))
+        kept = set(_backend_keys(endpoint, stage))
+        removals = [key for key in _backend_keys(endpoint, before) if key not in kept]
         if stage.front is None:
             removals += _front_keys(endpoint)
         elif stage.front != before.front:
@@ -235,7 +251,7 @@ class EnvoyRouter:
         return tuple(removals)
 
     def _targets(self, endpoint: str, stage: Stage) -> Iterator[Target]:
-        keys: list[Key] = [key for backend in stage.backends for key in _backend_keys(endpoint, backend.name)]
+        keys: list[Key] = [*_backend_keys(endpoint, stage)]
         if stage.front is not None:
             keys += _front_keys(endpoint)
         for key in keys:
@@ -244,9 +260,17 @@ class EnvoyRouter:
                 yield Target(key, resource.version)
 
 
-def _backend_keys(endpoint: str, deployment: str) -> tuple[Key, Key]:
-    name = names.cluster_name(endpoint, deployment)
-    return (ResourceType.CLUSTER, name), (ResourceType.ENDPOINTS, name)
+def _protocols(deployment: DeploymentRoute) -> tuple[bool, ...]:
+    """A deployment that answers gRPC has a second cluster, which speaks HTTP/2."""
+    return (False, True) if deployment.grpc else (False,)
+
+
+def _backend_keys(endpoint: str, stage: Stage) -> Iterator[Key]:
+    for deployment in stage.backends:
+        for http2 in _protocols(deployment):
+            name = names.cluster_name(endpoint, deployment.name, grpc=http2)
+            yield ResourceType.CLUSTER, name
+            yield ResourceType.ENDPOINTS, name
 
 
 def _label(kind: ResourceType, name: str) -> str:

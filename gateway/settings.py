@@ -21,6 +21,8 @@ class GatewaySettings:
     """File that gets one JSON object per request. Rotate by renaming, then :meth:`gateway.admin.Admin.reopen_logs`."""
     bootstrap_file: Path
     """Where the bootstrap is written before Envoy starts."""
+    snapshot_file: Path | None = None
+    """Where the state is kept for a gateway that starts while the control plane is away (mode 0600). None: nowhere."""
     listen_address: str = "127.0.0.1"
     """IP address clients connect to. ``0.0.0.0`` opens it to the network."""
     listen_port: int = 8080
@@ -37,6 +39,9 @@ class GatewaySettings:
     """How long a stopping gateway lets in-flight requests finish."""
     headers_timeout_ms: int = 10_000
     """Milliseconds a client has to send its request headers (slow-loris)."""
+    connection_idle_timeout_ms: int = 120_000
+    """Milliseconds without a request until a client's connection is closed. Envoy's default of an hour would let
+    anybody hold ``max_connections`` for nothing."""
     stream_idle_timeout_ms: int = 300_000
     """Milliseconds without a byte in either direction until a stream is closed. Deployments' own timeouts are
     usually shorter."""

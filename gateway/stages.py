@@ -49,7 +49,7 @@ def plan(current: Stage, goal: Stage) -> tuple[Stage, ...]:
 def _front(route: EndpointRoute) -> EndpointRoute:
     """``route`` without what does not change Envoy's routes: hosts and sizes."""
     stripped = tuple(
-        DeploymentRoute(name=deployment.name, request_timeout_ms=deployment.request_timeout_ms)
+        DeploymentRoute(deployment.name, request_timeout_ms=deployment.request_timeout_ms, grpc=deployment.grpc)
         for deployment in route.deployments
     )
     return replace(route, deployments=stripped)
@@ -57,24 +57,24 @@ def _front(route: EndpointRoute) -> EndpointRoute:
 
 def _grow(current: tuple[DeploymentRoute, ...], goal: tuple[DeploymentRoute, ...]) -> tuple[DeploymentRoute, ...]:
     before = {deployment.name: deployment for deployment in current}
-    grown = [
-        replace(after, hosts=_grow_hosts(before[after.name].hosts, after.hosts)) if after.name in before else after
-        for after in goal
-    ]
+    grown = [_grow_one(before[after.name], after) if after.name in before else after for after in goal]
     kept = {deployment.name for deployment in goal}
     return (*grown, *(deployment for deployment in current if deployment.name not in kept))
+
+
+def _grow_one(current: DeploymentRoute, goal: DeploymentRoute) -> DeploymentRoute:
+    return replace(goal, hosts=_grow_hosts(current.hosts, goal.hosts), grpc=current.grpc or goal.grpc)
 
 
 def _grow_hosts(current: tuple[Host, ...], goal: tuple[Host, ...]) -> tuple[Host, ...]:
     """Every host of both; one that serves now still does: traffic may be about to leave it, but has not yet."""
     before = {host.instance: host for host in current}
-    grown = [
-        replace(host, health=HostHealth.SERVING) if _serves_now(before.get(host.instance), host) else host
-        for host in goal
-    ]
+    grown = [_grow_host(before.get(host.instance), host) for host in goal]
     kept = {host.instance for host in goal}
     return (*grown, *(host for host in current if host.instance not in kept))
 
 
-def _serves_now(before: Host | None, after: Host) -> bool:
-    return before is not None and before.address == after.address and before.health is HostHealth.SERVING
+def _grow_host(before: Host | None, after: Host) -> Host:
+    if before is None or before.address != after.address or before.health is not HostHealth.SERVING:
+        return after
+    return replace(after, health=HostHealth.SERVING, grpc_addresses=after.grpc_addresses or before.grpc_addresses)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from gateway.inspection import ResourceState
 from gateway.snapshot import WILDCARD_TYPES, Resource, ResourceType
 
 MAX_RESOURCES_PER_RESPONSE = 1_000
@@ -167,6 +168,17 @@ class Subscription:
         yield from self._unacked
         yield from self._alone
         yield from self._due()
+
+    def states(self) -> Iterator[tuple[str, ResourceState, str]]:
+        """Every name this Envoy has or is to have, how far it is, and why it was refused."""
+        pending = dict.fromkeys(self.pending())
+        for name in dict.fromkeys((*self.known, *self.rejected, *pending)):
+            if name in pending:
+                yield name, ResourceState.PENDING, ""
+            elif name in self.rejected:
+                yield name, ResourceState.REJECTED, self.rejected[name].reason
+            else:
+                yield name, ResourceState.ACKED, ""
 
     def _due(self) -> list[str]:
         forced = [name for name in self._forced if self.wildcard or name in self.names]

@@ -14,8 +14,12 @@ from gateway.routes import AuthMode, DeploymentRoute, EndpointRoute, Refusal, Ro
 
 MAX_TIMEOUT_MS = 180_000
 MAX_MIRROR_PERCENT = 50
+MAX_BYTES = 1 << 30
+MAX_RATE = 1_000_000
+MAX_RATE_SECONDS = 86_400
 
 _NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]{0,62}[a-zA-Z0-9])?")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,8 +45,7 @@ def _problems(route: EndpointRoute) -> Iterator[str]:
         yield from _deployment_problems(deployment)
     yield from _traffic_problems(route, set(names))
     yield from _auth_problems(route)
-    if route.max_request_bytes < 1:
-        yield f"max_request_bytes must be at least 1, not {route.max_request_bytes}."
+    yield from _limit_problems(route)
 
 
 def _deployment_problems(deployment: DeploymentRoute) -> Iterator[str]:
@@ -60,11 +63,14 @@ def _deployment_problems(deployment: DeploymentRoute) -> Iterator[str]:
         yield f"instance_count of deployment {name!r} must not be negative."
     if len({host.instance for host in deployment.hosts}) != len(deployment.hosts):
         yield f"Deployment {name!r} names an instance twice."
+    if deployment.slow_start_ms < 0:
+        yield f"slow_start_ms of deployment {name!r} must not be negative."
     for host in deployment.hosts:
-        try:
-            parse_address(host.address)
-        except ValueError as error:
-            yield f"Instance {host.instance!r} of deployment {name!r}: {error}"
+        for address in (host.address, *host.grpc_addresses):
+            try:
+                parse_address(address)
+            except ValueError as error:
+                yield f"Instance {host.instance!r} of deployment {name!r}: {error}"
 
 
 def _traffic_problems(route: EndpointRoute, known: set[str]) -> Iterator[str]:
@@ -86,6 +92,20 @@ def _traffic_problems(route: EndpointRoute, known: set[str]) -> Iterator[str]:
             yield f"Mirrored traffic must be 1 to {MAX_MIRROR_PERCENT} percent, not {route.mirror.percent}."
         if weights.get(route.mirror.deployment):
             yield f"Deployment {route.mirror.deployment!r} cannot be mirrored to while it has live traffic."
+
+
+def _limit_problems(route: EndpointRoute) -> Iterator[str]:
+    if not 1 <= route.max_request_bytes <= MAX_BYTES:
+        yield f"max_request_bytes must be 1 to {MAX_BYTES}, not {route.max_request_bytes}."
+    if route.stream_idle_timeout_ms < 1:
+        yield f"stream_idle_timeout_ms must be at least 1, not {route.stream_idle_timeout_ms}."
+    limit = route.rate_limit
+    if limit is not None and not (1 <= limit.requests <= MAX_RATE and 1 <= limit.seconds <= MAX_RATE_SECONDS):
+        yield f"A rate limit of {limit.requests} requests in {limit.seconds} s is out of range."
+    if route.sticky is not None and not _TOKEN.fullmatch(route.sticky.name):
+        yield f"{route.sticky.name!r} is not the name of a {route.sticky.by.value}."
+    if route.sticky is None and any(deployment.sticky_instances for deployment in route.deployments):
+        yield f"Endpoint {route.name!r} has sticky instances, and nothing to tell clients apart by."
 
 
 def _auth_problems(route: EndpointRoute) -> Iterator[str]:

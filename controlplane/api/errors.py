@@ -20,6 +20,7 @@ from controlplane.domain.errors import (
     DeploymentHasTrafficError,
     ErrorReason,
     EtagMismatchError,
+    GatewayNotReplacedError,
     InvalidArgumentError,
     NotFoundError,
     PenstockError,
@@ -43,6 +44,7 @@ _CODES: tuple[tuple[type[PenstockError], grpc.StatusCode], ...] = (
     (ChecksumMismatchError, grpc.StatusCode.DATA_LOSS),
     (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (ResourceExhaustedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (GatewayNotReplacedError, grpc.StatusCode.FAILED_PRECONDITION),
     (StoreError, grpc.StatusCode.UNAVAILABLE),
 )
 DETAIL_MAX = 64 << 10

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -109,8 +111,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             request_id = _request_id(context)
             try:
                 await self._admit(method, context, request_id)
-                async for response in inner(request, context):
-                    yield response
+                answers = inner(request, context)
+                if inspect.isawaitable(answers):
+                    await answers  # it writes to the context itself, as health's Watch does
+                    return
+                async with aclosing(answers):
+                    async for response in answers:
+                        yield response
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001  # likewise

@@ -18,6 +18,7 @@ from controlplane.api.convert.endpoint import EndpointConverter
 from controlplane.api.convert.operation import OperationConverter
 from controlplane.api.deployment_service import DeploymentServicer
 from controlplane.api.endpoint_service import EndpointServicer
+from controlplane.api.gateway_service import Gateways, GatewayServicer
 from controlplane.api.instance_service import InstanceServicer
 from controlplane.api.interceptors import AdminToken, CallInterceptor
 from controlplane.api.metrics_service import MetricsServicer
@@ -50,6 +51,8 @@ from penstock.v1 import (
     endpoint_service_pb2_grpc,
     environment_service_pb2,
     environment_service_pb2_grpc,
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
     instance_service_pb2,
     instance_service_pb2_grpc,
     metrics_service_pb2,
@@ -71,6 +74,7 @@ _FILES: tuple[Any, ...] = (
     asset_service_pb2,
     platform_service_pb2,
     metrics_service_pb2,
+    gateway_service_pb2,
 )
 _OPTIONS = (
     ("grpc.max_receive_message_length", max(MESSAGE_MAX, 2 * CHUNK_MAX)),
@@ -98,6 +102,7 @@ class ApiParts:
     """Where clients reach the gateway, such as ``http://localhost:8080``."""
     platform_status: Callable[[], Awaitable[PlatformStatus]]
     metrics: MetricsReader
+    gateways: Gateways
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def build_api(parts: ApiParts) -> Api:
     )
     platform_service_pb2_grpc.add_PlatformServiceServicer_to_server(PlatformServicer(parts.platform_status), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricsServicer(parts.metrics), server)
+    gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(parts.gateways, parts.clock), server)
     operations_pb2_grpc.add_OperationsServicer_to_server(
         OperationsServicer(OperationUseCases(store), operations), server
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from controlplane.domain.endpoint_options import endpoint_options, misplaced_options
 from controlplane.domain.errors import InvalidArgumentError, Violation
 from controlplane.domain.specs import (
     DeploymentSpec,
@@ -73,7 +74,8 @@ def check_endpoint(spec: EndpointSpec) -> None:
     Raises:
         InvalidArgumentError: with one violation per mistake.
     """
-    _refuse(_labels(spec.description, spec.tags, spec.properties, spec.retained))
+    _, mistakes = endpoint_options(spec.properties)
+    _refuse((*mistakes, *_labels(spec.description, spec.tags, spec.properties, spec.retained)))
 
 
 def check_deployment(spec: DeploymentSpec) -> None:
@@ -130,6 +132,7 @@ def _deployment(spec: DeploymentSpec) -> Iterator[Violation]:
     yield from _probe("readiness_probe", spec.readiness_probe)
     if spec.model_mount_path and not spec.model_mount_path.startswith("/"):
         yield Violation("model_mount_path", f"'{spec.model_mount_path}' is not an absolute path")
+    yield from misplaced_options(spec.properties)
     yield from _labels(spec.description, spec.tags, spec.properties, spec.retained)
 
 

@@ -155,6 +155,12 @@ class ResourceExhaustedError(PenstockError):
     reason = ErrorReason.RESOURCE_EXHAUSTED
 
 
+class GatewayNotReplacedError(PenstockError):
+    """A new gateway could not take over, or a former restart is not through; what served goes on serving."""
+
+    reason = ErrorReason.UNAVAILABLE
+
+
 class StoreError(PenstockError):
     """The database cannot be used: it is locked by another process, damaged, or written by a newer Penstock."""
 

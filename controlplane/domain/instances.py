@@ -110,3 +110,5 @@ class InstanceObservation:
     """Since when it has answered without a break; unset while it does not."""
     ended: datetime | None = None
     failure: InstanceFailure | None = None
+    grpc_addresses: tuple[str, ...] = ()
+    """As :attr:`gateway.routes.Host.grpc_addresses`."""

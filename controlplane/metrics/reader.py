@@ -144,8 +144,8 @@ class MetricsReader:
             view = InstanceView(record, seen.get(record.id))
             in_progress = None
             if load is not None and view.seen is not None:
-                host = load.hosts.get(view.seen.address)
-                in_progress = host.in_progress if host else 0
+                hosts = (load.hosts.get(at) for at in (view.seen.address, *view.seen.grpc_addresses))
+                in_progress = sum(host.in_progress for host in hosts if host is not None)
             instances.append(InstanceFigures(record.id, view.state, in_progress, self._meter.usage(record.id)))
         instances.sort(key=lambda instance: instance.id)
         requests = self._signals.requests.requests(endpoint, name)

@@ -16,7 +16,7 @@ import structlog
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.deployment_plan import DeploymentPlan, InstanceView, Wanted, plan_deployment
 from controlplane.domain.desired_state import DesiredState
-from controlplane.domain.failures import FailureCount
+from controlplane.domain.failures import STABLE, FailureCount
 from controlplane.domain.instances import InstanceObservation, InstanceRecord, InstanceTemplate
 from controlplane.domain.names import deployment_name
 from controlplane.domain.ports import Backend, Clock, Preparation, PreparationError
@@ -52,6 +52,8 @@ class _Memory:
     """What the loop remembers of one deployment; losing it costs a few early retries, nothing more."""
 
     failures: FailureCount = field(default_factory=FailureCount)
+    generation: int = 0
+    """The wish that the failures were counted for."""
     progress: str = ""
 
 
@@ -114,6 +116,9 @@ class DeploymentReconciler:
         now = self._clock.now()
         template_hash = deployment.template.hash
         memory = self._memory.setdefault(deployment.uid, _Memory())
+        if memory.generation != deployment.generation:
+            # A new wish is tried anew: what failed before it says nothing of it, and its cause may be mended.
+            memory.generation, memory.failures = deployment.generation, memory.failures.anew()
         memory.failures = memory.failures.after(template_hash, views, now, self._backoff, self._random)
         progress = None if deployment.deleting else self._prepare(key, deployment, deployment.template)
         wanted = Wanted(
@@ -147,6 +152,9 @@ class DeploymentReconciler:
         await self._grow(step, plan.record, deployment.template)
         if deployment.fallback is not None:
             await self._grow(step, plan.record_fallback, deployment.fallback)
+        if plan.settled and step.memory.failures.attempts.failures:
+            # Nothing else may happen until the count can start anew.
+            self._wake.deployment_after(step.key, STABLE.total_seconds())
         if plan.wake_at is not None:
             self._wake.deployment_after(step.key, (plan.wake_at - self._clock.now()).total_seconds())
 

@@ -99,7 +99,13 @@ class PlatformReconciler:
             random_source=random_source,
         )
         self._preparations = Preparations(backend, settings.backoff, random_source)
-        self._stopping = StoppingInstances(state, backend, settings.drain_grace_seconds)
+        self._stopping = StoppingInstances(
+            state,
+            backend,
+            settings.drain_grace_seconds,
+            backoff=settings.errors_backoff,
+            random_source=random_source,
+        )
         deployment = DeploymentReconciler(
             state=state,
             backend=backend,

@@ -29,7 +29,8 @@ class PreparationProgress:
     failed: PreparationError | None = None
     failures: int = 0
     task: asyncio.Task[None] | None = None
-    listeners: set[Callable[[], None]] = field(default_factory=set)
+    listeners: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """By who asked, so that asking often adds nothing."""
 
 
 class Preparations:
@@ -50,10 +51,12 @@ class Preparations:
         key = template.hash
         progress = self._by_hash.get(key)
         if progress is None or (progress.failed is not None and progress.asked_by != asked_by):
+            if progress is not None and progress.task is not None:
+                progress.task.cancel()  # it may be waiting to try again by itself
             progress = self._by_hash[key] = PreparationProgress(asked_by)
             progress.task = asyncio.create_task(self._prepare(template, progress), name=f"prepare:{key}")
         if progress.done is None:
-            progress.listeners.add(listener)
+            progress.listeners[asked_by] = listener
         return progress
 
     def retain(self, hashes: Collection[str]) -> None:
@@ -93,5 +96,5 @@ class Preparations:
         self._announce(progress)
 
     def _announce(self, progress: PreparationProgress) -> None:
-        for listener in progress.listeners:
+        for listener in tuple(progress.listeners.values()):
             listener()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from controlplane.domain.endpoint_options import EndpointOptions, endpoint_options
 from controlplane.domain.instances import InstanceObservation, InstanceRecord, InstanceState
 from controlplane.domain.ports import AuthPolicy, TokenPolicy
 from controlplane.domain.records import DeploymentRecord, EndpointRecord, EndpointTree
@@ -12,7 +13,19 @@ from controlplane.domain.signing import AUDIENCE, ISSUER
 from controlplane.domain.specs import AuthMode as Mode
 from controlplane.domain.traffic import without_zeros
 from controlplane.reconcile.token_keys import TokenKeys
-from gateway.routes import AuthMode, DeploymentRoute, EndpointAuth, EndpointRoute, Host, HostHealth, Mirror
+from gateway.routes import (
+    AuthMode,
+    DeploymentRoute,
+    EndpointAuth,
+    EndpointRoute,
+    Host,
+    HostHealth,
+    Mirror,
+    RateLimit,
+    Retry,
+    Sticky,
+    StickyBy,
+)
 
 
 def endpoint_route(
@@ -20,6 +33,8 @@ def endpoint_route(
 ) -> EndpointRoute:
     """The route of an endpoint that is not being deleted."""
     endpoint = tree.endpoint
+    # What is wrong was refused when it was set; what an older or a newer release let in has its default.
+    options, _ = endpoint_options(endpoint.spec.properties)
     present = [d for d in tree.deployments if not d.deleting]
     mirrors = [
         Mirror(name, percent)
@@ -33,9 +48,16 @@ def endpoint_route(
             key_digests=tuple((key.name, key.digest) for key in endpoint.keys),
             tokens_not_before=endpoint.tokens_not_before,
         ),
-        deployments=tuple(_deployment_route(d, tree.instances, seen) for d in present),
+        deployments=tuple(_deployment_route(d, options, tree.instances, seen) for d in present),
         weights=tuple(sorted(weights.items())),
         mirror=mirrors[0] if mirrors else None,
+        max_request_bytes=options.max_request_bytes,
+        stream_requests=options.stream_requests,
+        retry=Retry(options.retry.value),
+        rate_limit=_rate_limit(options),
+        sticky=_sticky(options),
+        websocket=options.websocket,
+        stream_idle_timeout_ms=options.stream_idle_timeout_seconds * 1000,
     )
 
 
@@ -58,17 +80,35 @@ async def auth_policy(endpoint: EndpointRecord, tokens: TokenKeys) -> AuthPolicy
     return replace(policy, tokens=trusted)
 
 
+def _rate_limit(options: EndpointOptions) -> RateLimit | None:
+    rate = options.rate_limit_per_key
+    return None if rate is None else RateLimit(rate.requests, rate.seconds)
+
+
+def _sticky(options: EndpointOptions) -> Sticky | None:
+    sticky = options.sticky
+    return None if sticky is None else Sticky(StickyBy(sticky.by.value), sticky.name)
+
+
 def _deployment_route(
-    deployment: DeploymentRecord, instances: tuple[InstanceRecord, ...], seen: Mapping[str, InstanceObservation]
+    deployment: DeploymentRecord,
+    options: EndpointOptions,
+    instances: tuple[InstanceRecord, ...],
+    seen: Mapping[str, InstanceObservation],
 ) -> DeploymentRoute:
     settings = deployment.spec.request_settings
-    hosts = (_host(record, seen.get(record.id)) for record in instances if record.deployment_uid == deployment.uid)
+    own = [record for record in instances if record.deployment_uid == deployment.uid]
+    hosts = (_host(record, seen.get(record.id)) for record in own)
     return DeploymentRoute(
         name=deployment.name,
         hosts=tuple(sorted((host for host in hosts if host is not None), key=lambda host: host.instance)),
         max_concurrent_requests_per_instance=settings.max_concurrent_requests_per_instance,
         instance_count=max(1, deployment.spec.instance_count),
         request_timeout_ms=settings.request_timeout_ms,
+        # Of all instances, those that do not answer now included: a restart is no change of the routes.
+        grpc=any(seen[record.id].grpc_addresses for record in own if record.id in seen),
+        slow_start_ms=options.slow_start_seconds * 1000,
+        sticky_instances=options.sticky_instances and options.sticky is not None,
     )
 
 
@@ -76,7 +116,7 @@ def _host(record: InstanceRecord, seen: InstanceObservation | None) -> Host | No
     if seen is None or not seen.address:
         return None
     if record.draining and seen.state in (InstanceState.READY, InstanceState.DRAINING):
-        return Host(record.id, seen.address, HostHealth.DRAINING)
+        return Host(record.id, seen.address, HostHealth.DRAINING, seen.grpc_addresses)
     if seen.state is InstanceState.READY:
-        return Host(record.id, seen.address)
+        return Host(record.id, seen.address, grpc_addresses=seen.grpc_addresses)
     return None

@@ -16,8 +16,9 @@ class beside :class:`Database`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url
@@ -144,9 +145,19 @@ def _engine(file: str) -> Engine:
         max_overflow=-1,  # waiting for a connection would be waiting on the loop's thread
         connect_args={"check_same_thread": False},  # one thread at a time: the loop's, or that of a commit
     )
+    event.listen(engine, "do_connect", _make_private)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(_dialect: object, _record: object, arguments: Sequence[str], _named: object) -> None:
+    """Make a new file for its owner alone: users' environment variables are in it. Its -wal and -shm get its mode.
+
+    One that exists is not touched: closing any descriptor of it would drop SQLite's locks.
+    """
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _configure(dbapi_connection: Any, _record: object) -> None:

@@ -19,6 +19,7 @@ from envoy.config.rbac.v3 import rbac_pb2 as policy_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from gateway.routes import AuthMode, EndpointAuth
@@ -67,10 +68,16 @@ def _named() -> policy_pb2.Principal:
 
 def _admit(name: str, *ids: policy_pb2.Principal) -> policy_pb2.RBAC:
     everything = policy_pb2.Principal(and_ids=policy_pb2.Principal.Set(ids=ids))
-    policy = policy_pb2.Policy(permissions=[policy_pb2.Permission(any=True)], principals=[everything])
+    policy = policy_pb2.Policy(permissions=[_one_host()], principals=[everything])
     return policy_pb2.RBAC(action=policy_pb2.RBAC.ALLOW, policies={name: policy})
 
 
 def _source(*scripts: str) -> base_pb2.DataSource:
     folder = files("gateway.translate") / "lua"
     return base_pb2.DataSource(inline_string="\n".join((folder / s).read_text(encoding="utf-8") for s in scripts))
+
+
+def _one_host() -> policy_pb2.Permission:
+    """Envoy joins several Host headers with a comma; behind it they might be told apart again, and differently."""
+    several = route_components_pb2.HeaderMatcher(name=":authority", string_match=string_pb2.StringMatcher(contains=","))
+    return policy_pb2.Permission(not_rule=policy_pb2.Permission(header=several))

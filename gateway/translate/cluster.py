@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from gateway.routes import DeploymentRoute
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Resource, ResourceType
-from gateway.translate import messages, names
+from gateway.translate import messages, names, outlier
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _IDLE_MS = 60_000
@@ -20,20 +20,23 @@ _IDLE_MS = 60_000
 hangs up first and no request meets a closing connection."""
 _CONNECTIONS = 1_000_000
 """Never reached: requests are what is limited."""
+_MAGLEV_TABLE = 2039
+"""Entries, a prime. The default of 65,537 costs 500 KB a cluster and is meant for thousands of hosts."""
+_EXPLICIT = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig
+_HTTP1 = _EXPLICIT(http_protocol_options=protocol_pb2.Http1ProtocolOptions())
+_HTTP2 = _EXPLICIT(http2_protocol_options=protocol_pb2.Http2ProtocolOptions())
 PENDING_FACTOR = 2
 """The hosted service's rule: requests beyond 2 x max_concurrent x instances are refused with 429."""
 
 
-def cluster(endpoint: str, deployment: DeploymentRoute, settings: GatewaySettings) -> Resource:
-    """The cluster of ``deployment``; its hosts come over EDS."""
-    name = names.cluster_name(endpoint, deployment.name)
+def cluster(endpoint: str, deployment: DeploymentRoute, settings: GatewaySettings, *, grpc: bool = False) -> Resource:
+    """The cluster of ``deployment``, for HTTP/1.1 or for gRPC; its hosts come over EDS."""
+    name = names.cluster_name(endpoint, deployment.name, grpc=grpc)
     message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=messages.ads()),
         connect_timeout=messages.duration(settings.connect_timeout_ms),
-        # Scoring times vary by orders of magnitude, so the least busy instance is the better choice than the next.
-        lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(
             # Else Envoy sends traffic to draining hosts when most are draining.
             healthy_panic_threshold=percent_pb2.Percent(value=0),
@@ -41,15 +44,28 @@ def cluster(endpoint: str, deployment: DeploymentRoute, settings: GatewaySetting
             update_merge_window=Duration(),
         ),
         circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[_thresholds(deployment)]),
+        outlier_detection=outlier.detection(),
     )
+    _balance(message, deployment)
     options = http_protocol_options_pb2.HttpProtocolOptions(
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(idle_timeout=messages.duration(_IDLE_MS)),
-        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
-            http_protocol_options=protocol_pb2.Http1ProtocolOptions()
-        ),
+        explicit_http_config=_HTTP2 if grpc else _HTTP1,
     )
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(messages.pack(options))
     return messages.resource(ResourceType.CLUSTER, name, message, refs=((ResourceType.ENDPOINTS, name),))
+
+
+def _balance(message: cluster_pb2.Cluster, deployment: DeploymentRoute) -> None:
+    if deployment.sticky_instances:
+        # The hash comes from the route; where a request has none, the instance is drawn at random.
+        message.lb_policy = cluster_pb2.Cluster.MAGLEV
+        message.maglev_lb_config.table_size.value = _MAGLEV_TABLE
+        return
+    # Scoring times vary by orders of magnitude, so the least busy instance is the better choice than the next.
+    message.lb_policy = cluster_pb2.Cluster.LEAST_REQUEST
+    if deployment.slow_start_ms:
+        window = message.least_request_lb_config.slow_start_config.slow_start_window
+        window.CopyFrom(messages.duration(deployment.slow_start_ms))
 
 
 def _thresholds(deployment: DeploymentRoute) -> circuit_breaker_pb2.CircuitBreakers.Thresholds:

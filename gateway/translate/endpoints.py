@@ -16,22 +16,23 @@ _HEALTH = {
 }
 
 
-def load_assignment(endpoint: str, deployment: DeploymentRoute) -> Resource:
-    """The hosts of ``deployment``; none is allowed, and answers 503."""
-    name = names.cluster_name(endpoint, deployment.name)
+def load_assignment(endpoint: str, deployment: DeploymentRoute, *, grpc: bool = False) -> Resource:
+    """The hosts of ``deployment``, as they speak HTTP/1.1 or gRPC; none is allowed, and answers 503."""
+    name = names.cluster_name(endpoint, deployment.name, grpc=grpc)
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     # The order of instances carries no meaning: sorted, a reordered list is no change.
     for host in sorted(deployment.hosts, key=lambda host: host.instance):
-        if not assignment.endpoints:
-            assignment.endpoints.add()
-        assignment.endpoints[0].lb_endpoints.append(_lb_endpoint(host))
+        for address in host.grpc_addresses if grpc else (host.address,):
+            if not assignment.endpoints:
+                assignment.endpoints.add()
+            assignment.endpoints[0].lb_endpoints.append(_lb_endpoint(host, address))
     return messages.resource(ResourceType.ENDPOINTS, name, assignment)
 
 
-def _lb_endpoint(host: Host) -> endpoint_components_pb2.LbEndpoint:
+def _lb_endpoint(host: Host, address: str) -> endpoint_components_pb2.LbEndpoint:
     return endpoint_components_pb2.LbEndpoint(
         # The host name travels into access logs and load reports: figures are kept by instance.
-        endpoint=endpoint_components_pb2.Endpoint(address=_address(host.address), hostname=host.instance),
+        endpoint=endpoint_components_pb2.Endpoint(address=_address(address), hostname=host.instance),
         health_status=_HEALTH[host.health],
     )
 

@@ -11,7 +11,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from gateway.translate import auth, messages, route, tokens
+from gateway.translate import address, auth, limits, messages, tokens
 
 _UNROUTED_BODY_BYTES = 1024 * 1024
 """Body kept for a request whose route sets no limit of its own; there is none, this is the floor under a mistake."""
@@ -28,6 +28,8 @@ def http_filters() -> list[hcm.HttpFilter]:
 
 
 def _ranked() -> Iterator[tuple[str, AnyMessage | config_source_pb2.ExtensionConfigSource]]:
+    # 0. Where no route matched, and only there: the other addresses of an endpoint.
+    yield address.FILTER, address.address_filter()
     # 1. Tokens, where the route asks for one. Before the keys, because it removes the client's name from every request:
     #    that name is its own word. It does not touch responses.
     yield tokens.FILTER, tokens.discovery()
@@ -36,10 +38,13 @@ def _ranked() -> Iterator[tuple[str, AnyMessage | config_source_pb2.ExtensionCon
     yield auth.LUA_FILTER, auth.key_filter()
     # 3. The backstop directly behind every way to prove oneself, before anything spends memory on the request.
     yield auth.RBAC_FILTER, auth.backstop()
-    # 4. The body limit. It buffers, so it comes after authentication: only known clients may hold memory.
+    # 4. The rate limit counts proven clients, and refuses before a body is gathered. It is there for every request:
+    #    what is switched on by a route alone is off for those whose route is found by the address filter.
+    yield limits.RATE_FILTER, limits.rate_filter()
+    # 5. The body limit. It buffers, so it comes after authentication: only known clients may hold memory.
     yield (
-        route.BUFFER_FILTER,
+        limits.BUFFER_FILTER,
         messages.pack(buffer_pb2.Buffer(max_request_bytes=UInt32Value(value=_UNROUTED_BODY_BYTES))),
     )
-    # 5. The router ends every chain; it does timeouts, retries, mirrors and shares.
+    # 6. The router ends every chain; it does timeouts, retries, mirrors and shares.
     yield "envoy.filters.http.router", messages.pack(router_pb2.Router())

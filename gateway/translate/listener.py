@@ -8,11 +8,11 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from gateway.settings import GatewaySettings
-from gateway.snapshot import Resource, ResourceType
+from gateway.snapshot import Resource, ResourceType, Snapshot
 from gateway.translate import access_log, errors, filters, messages, names, scoped_route
 
 _CONNECTION_BUFFER_BYTES = 1024 * 1024
@@ -35,6 +35,12 @@ def listener(settings: GatewaySettings) -> Resource:
         filter_chains=[listener_components_pb2.FilterChain(filters=[manager])],
     )
     return messages.resource(ResourceType.LISTENER, names.LISTENER, message)
+
+
+def listening(snapshot: Snapshot) -> tuple[str, int]:
+    """The address and port that clients connect to, of a snapshot with a listener."""
+    message = listener_pb2.Listener.FromString(snapshot.resources(ResourceType.LISTENER)[names.LISTENER].body)
+    return message.address.socket_address.address, message.address.socket_address.port_value
 
 
 def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
@@ -60,12 +66,19 @@ def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:
         ),
         server_name="penstock",
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
+            idle_timeout=messages.duration(settings.connection_idle_timeout_ms),
             # `x_penstock_client` reads like `x-penstock-client` in WSGI and CGI.
-            headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER
+            headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
         ),
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
-            max_concurrent_streams=UInt32Value(value=_MAX_STREAMS)
+            max_concurrent_streams=UInt32Value(value=_MAX_STREAMS),
+            # WebSocket over HTTP/2 (RFC 8441). A CONNECT without it finds no route.
+            allow_connect=True,
         ),
+        # Known, and off unless a route switches it on.
+        upgrade_configs=[
+            hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket", enabled=BoolValue(value=False))
+        ],
         request_headers_timeout=messages.duration(settings.headers_timeout_ms),
         stream_idle_timeout=messages.duration(settings.stream_idle_timeout_ms),
         drain_timeout=messages.duration(settings.drain_seconds * 1000),
@@ -76,10 +89,10 @@ def _strip_identity() -> extension_pb2.TypedExtensionConfig:
     removals = [
         mutation_rules_pb2.HeaderMutation(
             remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
-                key_matcher=string_pb2.StringMatcher(prefix=prefix)
+                key_matcher=string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=pattern))
             )
         )
-        for prefix in names.IDENTITY_PREFIXES
+        for pattern in names.IDENTITY_HEADERS
     ]
     return extension_pb2.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",

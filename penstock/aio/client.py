@@ -15,10 +15,19 @@ from penstock.aio.transport import Transport
 from penstock.retry import Retry
 from penstock.settings import Settings, connection
 from penstock.v1.endpoint_pb2 import AUTH_MODE_AML_TOKEN
+from penstock.v1.gateway_service_pb2 import (
+    GatewayStatus,
+    GetGatewayStatusRequest,
+    RestartGatewayRequest,
+    RestartGatewayResponse,
+)
 from penstock.v1.platform_service_pb2 import GetPlatformStatusRequest, PlatformStatus
 
 INVOKE_SECONDS = 190.0
 """A little more than the longest `request_timeout_ms`, so that it is the endpoint that says it took too long."""
+
+RESTART_SECONDS = 60.0
+"""A new gateway may take 30 s to have its configuration."""
 
 
 class Client:
@@ -53,6 +62,20 @@ class Client:
     async def status(self) -> PlatformStatus:
         """The state of the control plane and of the gateways."""
         return await self._transport.read(self._transport.platform.GetPlatformStatus, GetPlatformStatusRequest())
+
+    async def gateway_status(self, endpoint: str = "") -> GatewayStatus:
+        """What each gateway has acknowledged, what is pending or refused, and all it has of ``endpoint``."""
+        request = GetGatewayStatusRequest(endpoint=f"endpoints/{endpoint}" if endpoint else "")
+        return await self._transport.read(self._transport.gateways.GetGatewayStatus, request)
+
+    async def restart_gateway(self) -> RestartGatewayResponse:
+        """Replace the gateway's process by one that takes over; returns once it serves.
+
+        Raises:
+            ApiError: it cannot take over, or a former restart is not through yet; what served goes on serving.
+        """
+        method = self._transport.gateways.RestartGateway
+        return await self._transport.change(method, RestartGatewayRequest(), RESTART_SECONDS)
 
     async def invoke(
         self,

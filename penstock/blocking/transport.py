@@ -21,6 +21,7 @@ from penstock.v1 import (
     deployment_service_pb2_grpc,
     endpoint_service_pb2_grpc,
     environment_service_pb2_grpc,
+    gateway_service_pb2_grpc,
     instance_service_pb2_grpc,
     metrics_service_pb2_grpc,
     model_service_pb2_grpc,
@@ -81,6 +82,11 @@ class Transport:
     def assets(self) -> asset_service_pb2_grpc.AssetServiceStub:
         """The stub of AssetService."""
         return asset_service_pb2_grpc.AssetServiceStub(self.channel)
+
+    @cached_property
+    def gateways(self) -> gateway_service_pb2_grpc.GatewayServiceStub:
+        """The stub of GatewayService."""
+        return gateway_service_pb2_grpc.GatewayServiceStub(self.channel)
 
     @cached_property
     def platform(self) -> platform_service_pb2_grpc.PlatformServiceStub:

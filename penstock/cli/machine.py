@@ -98,7 +98,7 @@ class Machine:
             say("making sure that nothing is left")
             swept = subprocess.run(sweep, env=dict(environment), capture_output=True, text=True, check=False)
             if swept.returncode != 0:
-                sentence, detail = _cause(swept.stderr or swept.stdout, "something of the platform is left")
+                sentence, detail = cause(swept.stderr or swept.stdout, "something of the platform is left")
                 raise PlatformError(sentence, detail=detail)
             (self.home / "platform.json").unlink(missing_ok=True)
         self._daemon.kill()
@@ -116,7 +116,7 @@ class Machine:
             if found is not None and found.pid == pid and _answers(found.api):
                 return found
             if self._daemon.status().state is not DaemonState.RUNNING:
-                sentence, detail = _cause(self._log_end(begun), "the control plane ended while it started")
+                sentence, detail = cause(self._log_end(begun), "the control plane ended while it started")
                 raise PlatformError(sentence, detail=detail)
             if time.monotonic() > deadline:
                 message = f"the control plane was not ready within {START_SECONDS:g} s"
@@ -134,7 +134,7 @@ class Machine:
         return "\n".join(text.rstrip().splitlines()[-_LOG_LINES:])
 
 
-def _cause(told: str, otherwise: str) -> tuple[str, str]:
+def cause(told: str, otherwise: str) -> tuple[str, str]:
     """The sentence a control plane ended with (it starts with ``error:``) and no detail; else all that was said."""
     last = told.rstrip().rpartition("\n")[2]
     return (last.removeprefix("error: "), "") if last.startswith("error: ") else (otherwise, told)

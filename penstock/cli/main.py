@@ -24,6 +24,7 @@ GROUPS = {
     "online-deployment": ("online_deployment", "Manage the deployments behind online endpoints."),
     "endpoint": ("endpoint_2021", "Manage endpoints in the 2021 form, one file with the deployments inside."),
     "model": ("models", "Manage registered models."),
+    "gateway": ("gateways", "Look at the gateways, and replace one."),
     "environment": ("environments", "Manage registered environments."),
 }
 """Noun to the module in :mod:`penstock.cli` with its ``COMMANDS``. Only the module of the noun at hand is imported:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,10 @@ class Format(StrEnum):
     YAML = "yaml"
     TABLE = "table"
     TSV = "tsv"
+
+
+WIDEST_CELL = 80
+"""Characters of a cell in a table of chosen columns; `show` has the whole text."""
 
 
 class QueryError(PenstockError):
@@ -58,6 +63,7 @@ def _yaml(data: Any) -> str:
     out = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.width = sys.maxsize  # a path or a sentence stays on its line
     yaml.representer.sort_base_mapping_type_on_output = False
     yaml.dump(data, out)
     return out.getvalue().removesuffix("...\n")
@@ -84,7 +90,7 @@ def _table(data: Any, columns: Sequence[tuple[str, str]]) -> str:
         return "".join("  ".join(map(_cell, _values(row))) + "\n" for row in rows)
     if columns and all(isinstance(row, dict) and "name" in row for row in rows):
         titles = [title for title, _ in columns]
-        cells = [[_cell(query(row, expression)) for _, expression in columns] for row in rows]
+        cells = [[_short(_cell(query(row, expression))) for _, expression in columns] for row in rows]
     else:
         keys = [key for key, value in rows[0].items() if not isinstance(value, dict | list)]
         titles = [_title(key) for key in keys]
@@ -92,6 +98,10 @@ def _table(data: Any, columns: Sequence[tuple[str, str]]) -> str:
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     lines = [titles, ["-" * width for width in widths], *cells]
     return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"
 
 
 def _title(key: str) -> str:

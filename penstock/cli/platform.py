@@ -18,8 +18,10 @@ from penstock.cli.machine import Machine
 from penstock.names import short_name
 from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, Settings, child_environment
 
+_STATE = "(provisioning_state != 'Succeeded' && join('', [' ', provisioning_state]) || '')"
 _BELOW = (
-    "deployments[].join('', [name, ' ', to_string(ready_instances), '/', to_string(instance_count)]) | join(', ', @)"
+    "deployments[].join('', [name, ' ', to_string(ready_instances), '/', to_string(instance_count), "
+    f"{_STATE}]) | join(', ', @)"
 )
 _TABLE = Columns(
     (
@@ -93,14 +95,15 @@ def _machine(context: Context, parsed: argparse.Namespace) -> Machine:
     return Machine(home)
 
 
-def _home(parser: argparse.ArgumentParser) -> None:
+def home_argument(parser: argparse.ArgumentParser) -> None:
+    """``--home``."""
     parser.add_argument(
         "--home", type=Path, metavar="DIR", help="the state's folder; default: PENSTOCK_HOME, else ~/.penstock"
     )
 
 
 def _up_arguments(parser: argparse.ArgumentParser) -> None:
-    _home(parser)
+    home_argument(parser)
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return once it is ready")
     parser.add_argument(
         "--gateway-port",
@@ -122,6 +125,6 @@ def _port(text: str) -> int:
 
 COMMANDS = (
     Command("up", "Start a platform on this machine.", up, _up_arguments),
-    Command("down", "Stop the platform on this machine.", down, _home),
-    Command("status", "Show the platform's state.", status, _home, _TABLE),
+    Command("down", "Stop the platform on this machine.", down, home_argument),
+    Command("status", "Show the platform's state.", status, home_argument, _TABLE),
 )

@@ -18,7 +18,6 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from pathlib import Path
 
 from penstock.daemon import lock, processes, record
 from penstock.daemon.record import DaemonRecord
+from penstock.daemon.start import start_child, start_orphan
 
 TOKEN_VARIABLE = "PENSTOCK_DAEMON"
 """The environment variable by which what the process starts is recognised, also when it leaves the session."""
@@ -81,11 +81,18 @@ class Daemon:
         self._lock_path = folder / "lock"
 
     def launch(
-        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | str = "/", log: Path | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | str = "/",
+        log: Path | None = None,
+        orphan: bool = False,
     ) -> int:
         """Start ``argv`` as the leader of a session of its own, its output appended to ``log``; returns its pid.
 
         What an earlier launch from this folder left behind is killed first. ``env`` is the whole environment.
+        ``orphan``: as nobody's child, for a program that asks the kernel to end it with its parent; takes longer.
 
         Raises:
             AlreadyRunningError: it runs.
@@ -100,7 +107,7 @@ class Daemon:
         if held is None:
             raise AlreadyRunningError(self.folder, 0)
         try:
-            return self._spawn(held, argv, env, cwd, log or self.folder / "log")
+            return self._spawn(held, argv, env, cwd, log or self.folder / "log", orphan=orphan)
         finally:
             os.close(held)
 
@@ -120,6 +127,12 @@ class Daemon:
         if known is None or not known.pid or known.boot != processes.boot_id():
             return 0.0
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + known.start / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What it was started with last; empty if it never was."""
+        known = record.load(self._record_path)
+        return known.argv if known is not None else ()
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to the leader alone. False if it does not run."""
@@ -192,34 +205,26 @@ class Daemon:
                     await self.ended()
         await asyncio.to_thread(self.kill)
 
-    def _spawn(self, held: int, argv: Sequence[str], env: Mapping[str, str], cwd: Path | str, log: Path) -> int:
+    def _spawn(
+        self, held: int, argv: Sequence[str], env: Mapping[str, str], cwd: Path | str, log: Path, *, orphan: bool
+    ) -> int:
         token = os.urandom(8).hex()
         known = DaemonRecord(argv=tuple(argv), cwd=str(cwd), token=token, boot=processes.boot_id())
         record.save(self._record_path, known)
+        start = start_orphan if orphan else start_child
         try:
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                child = subprocess.Popen(
-                    argv,
-                    env={**env, TOKEN_VARIABLE: token},
-                    cwd=cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    pass_fds=(held,),
-                )
+                pid = start(argv, env={**env, TOKEN_VARIABLE: token}, cwd=cwd, output=output, inherited=held)
             finally:
                 os.close(output)
         except OSError:
             self._record_path.unlink()
             raise
-        # It is waited for by `status`, maybe of another object; Popen must neither reap it nor warn.
-        child.returncode = 0
-        started = processes.stat_of(child.pid)
-        assert started is not None, "a child that was not waited for is at least a zombie"  # noqa: S101
-        record.save(self._record_path, replace(known, pid=child.pid, start=started.start))
-        return child.pid
+        started = processes.stat_of(pid)
+        # A child that was not waited for is at least a zombie; an orphan may be gone already.
+        record.save(self._record_path, replace(known, pid=pid, start=started.start if started else 0))
+        return pid
 
     def _known(self) -> DaemonRecord | None:
         known = record.load(self._record_path)

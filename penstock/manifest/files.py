@@ -104,7 +104,8 @@ class Folder:
         if is_other:
             fields.report.problem(where, f"`{text}` is a {'file' if folder else 'folder'}, and a {wanted} is needed")
             return None
-        fields.report.problem(where, f"there is no {wanted} `{text}`{self._near(path)}; looked for {path}")
+        looked = "" if text == str(path) else f"; looked for {path}"
+        fields.report.problem(where, f"there is no {wanted} `{text}`{self._near(path)}{looked}")
         return None
 
     def _near(self, path: Path) -> str:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from penstock.errors import ManifestError, Position, Problem
 from penstock.manifest import tree
 from penstock.manifest.tree import Entry, Mapping, Node
 
+_TEXTS = ("properties", "tags", "environment_variables")
+"""Mappings of texts: whatever follows is one key, dots and all, such as ``properties.penstock.retry``."""
 _STEP = re.compile(r"\.?([^.\[\]=]+)|\[(\d+)\]")
 
 
@@ -28,6 +31,8 @@ def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
         if not found or not steps:
             raise ManifestError([Problem(position, "write it as PATH=VALUE, such as instance_count=2")])
         value = tree.parse(text, str(position)) or tree.Scalar(position, "", "str")
+        if isinstance(value, tree.Scalar):
+            value = replace(value, position=position)  # there is one line, and nothing to look for in it
         put = _put(root, steps, value, position)
         if not isinstance(put, Mapping):
             raise ManifestError([Problem(position, "the path must start with a key")])
@@ -36,6 +41,9 @@ def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
 
 
 def _steps(path: str) -> list[str | int]:
+    head, found, key = path.partition(".")
+    if head in _TEXTS and found and key:
+        return [head, key]
     steps: list[str | int] = []
     at = 0
     while at < len(path):

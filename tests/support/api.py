@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from typing import Any
 import grpc
 from google.longrunning import operations_pb2_grpc
 
+from controlplane.api.gateway_service import GatewayRestarted, Gateways
 from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import Api, ApiParts, build_api
+from controlplane.domain.errors import GatewayNotReplacedError
 from controlplane.domain.instances import InstanceObservation, InstanceTemplate
 from controlplane.domain.ports import AuthPolicy, LogKind, LogLines, Preparation
 from controlplane.store.blobs import BlobStore
 from controlplane.store.vault import Vault
+from gateway.inspection import GatewayView, ResourceState, ResourceView
 from penstock.v1 import (
     asset_pb2,
     asset_service_pb2,
@@ -27,6 +31,7 @@ from penstock.v1 import (
     deployment_service_pb2_grpc,
     endpoint_service_pb2_grpc,
     environment_service_pb2_grpc,
+    gateway_service_pb2_grpc,
     instance_service_pb2_grpc,
     metrics_service_pb2_grpc,
     model_service_pb2_grpc,
@@ -44,6 +49,7 @@ class IdleBackend:
     name = "idle"
 
     def __init__(self) -> None:
+        self.restart_refusal = ""
         self.seen: dict[str, InstanceObservation] = {}
         self.lines: list[LogLines] = []
         self.asked: list[tuple[tuple[str, ...], LogKind, int, bool]] = []
@@ -105,6 +111,7 @@ class Client:
         self.metrics: Any = metrics_service_pb2_grpc.MetricsServiceStub(self.channel)
         self.assets: Any = asset_service_pb2_grpc.AssetServiceStub(self.channel)
         self.status: Any = platform_service_pb2_grpc.PlatformServiceStub(self.channel)
+        self.gateways: Any = gateway_service_pb2_grpc.GatewayServiceStub(self.channel)
         self.operations: Any = operations_pb2_grpc.OperationsStub(self.channel)
 
     async def upload(self, content: bytes, basename: str, kind: Any = asset_pb2.ASSET_KIND_FILE) -> asset_pb2.Asset:
@@ -147,6 +154,20 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 metrics_uri="http://127.0.0.1:9464/metrics",
             )
 
+        def gateways(endpoint: str) -> tuple[GatewayView, ...]:
+            refused = ResourceView("route", "ep/bad", ResourceState.REJECTED, "5a", "no such cluster")
+            had = ResourceView("route", f"ep/{endpoint}", ResourceState.ACKED, "7b")
+            counts = {"route": Counter({ResourceState.ACKED: 2, ResourceState.REJECTED: 1})}
+            listed = (refused, had) if endpoint else (refused,)
+            return (
+                GatewayView("gateway", "1.40.0", 60.0, late=True, listener_error="", counts=counts, resources=listed),
+            )
+
+        async def restart() -> GatewayRestarted:
+            if backend.restart_refusal:
+                raise GatewayNotReplacedError(backend.restart_refusal, hint="wait")
+            return GatewayRestarted(4711, 3, "1.40.0")
+
         api = build_api(
             ApiParts(
                 store=platform.store,
@@ -161,6 +182,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 gateway_uri="http://localhost:8080",
                 platform_status=status,
                 metrics=world.reader,
+                gateways=Gateways(gateways, restart),
             )
         )
         address = f"unix:{folder}/api.sock"

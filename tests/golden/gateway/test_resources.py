@@ -25,6 +25,10 @@ from gateway.routes import (
     HostHealth,
     Mirror,
     PublicKey,
+    RateLimit,
+    Retry,
+    Sticky,
+    StickyBy,
     TokenTrust,
 )
 from gateway.settings import GatewaySettings
@@ -62,6 +66,11 @@ TYPES = {
     ResourceType.ROUTE: route_pb2.RouteConfiguration,
 }
 ONE = EndpointRoute("diabetes", AUTH, (BLUE,), (("blue", 100),))
+BOTH = replace(
+    BLUE,
+    grpc=True,
+    hosts=(replace(BLUE.hosts[0], grpc_addresses=("unix:///run/b.0", "unix:///run/b.1")), BLUE.hosts[1]),
+)
 TWO = replace(ONE, deployments=(BLUE, GREEN), weights=(("blue", 90), ("green", 10)))
 
 
@@ -79,6 +88,15 @@ def as_json(resource: Resource) -> str:
         ("route-mirror", replace(TWO, weights=(("blue", 100),), mirror=Mirror("green", 20))),
         ("route-no-traffic", replace(ONE, weights=(("blue", 0),))),
         ("route-tokens", replace(ONE, auth=EndpointAuth(AuthMode.TOKEN, tokens_not_before=1_800_000_000))),
+        ("route-grpc", replace(TWO, deployments=(BOTH, GREEN))),
+        ("route-websocket", replace(ONE, websocket=True)),
+        ("route-sticky", replace(TWO, sticky=Sticky(StickyBy.HEADER, "x-user"))),
+        (
+            "route-limits",
+            replace(
+                ONE, rate_limit=RateLimit(100, 60), retry=Retry.NEVER, stream_requests=True, max_request_bytes=1000
+            ),
+        ),
         ("route-nobody", replace(ONE, auth=EndpointAuth(), max_request_bytes=1000)),
     ],
 )
@@ -92,10 +110,14 @@ def test_scope(golden: Golden) -> None:
 
 def test_cluster(golden: Golden) -> None:
     golden("cluster.json", as_json(cluster("diabetes", BLUE, SETTINGS)))
+    golden("cluster-grpc.json", as_json(cluster("diabetes", BOTH, SETTINGS, grpc=True)))
+    golden("cluster-sticky.json", as_json(cluster("diabetes", replace(BLUE, sticky_instances=True), SETTINGS)))
+    golden("cluster-slow-start.json", as_json(cluster("diabetes", replace(BLUE, slow_start_ms=30_000), SETTINGS)))
 
 
 def test_load_assignment(golden: Golden) -> None:
     golden("load-assignment.json", as_json(load_assignment("diabetes", BLUE)))
+    golden("load-assignment-grpc.json", as_json(load_assignment("diabetes", BOTH, grpc=True)))
     golden("load-assignment-empty.json", as_json(load_assignment("diabetes", GREEN)))
 
 

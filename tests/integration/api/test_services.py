@@ -514,6 +514,15 @@ async def test_without_the_token_nothing_is_answered_but_health(token: str) -> N
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_health_can_be_watched(client: Client) -> None:
+    health: Any = health_pb2_grpc.HealthStub(client.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    await client.api.serving(yes=False)
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watch.cancel()
+
+
 async def test_a_defect_is_told_by_its_request_id_alone(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Any:
         raise RuntimeError("the secret inside")

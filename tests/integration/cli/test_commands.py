@@ -334,6 +334,12 @@ def test_status(cli: Cli, blue: None) -> None:
     assert ran.out.splitlines()[2].split() == ["diabetes", "Succeeded", "blue=100", "blue", "1/1"]
 
 
+def test_status_names_what_failed_though_it_serves(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    (deployment,) = platform.deployments.values()
+    deployment.provisioning_state = common_pb2.PROVISIONING_STATE_FAILED
+    assert cli("status", "-o", "table").out.splitlines()[2].endswith("blue 1/1 Failed")
+
+
 class TestThe2021Form:
     @pytest.fixture
     def made(self, cli: Cli, project: Path) -> Ran:

@@ -68,6 +68,45 @@ def test_absent_running_ended(daemon: Daemon) -> None:
     assert not Path(f"/proc/{pid}").exists(), "a zombie stayed"
 
 
+def test_an_orphan_outlives_a_launcher_whose_end_it_asked_to_share(tmp_path: Path) -> None:
+    """As Envoy does, by PR_SET_PDEATHSIG; as a child it would be gone."""
+    daemon = Daemon(tmp_path / "d")
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import ctypes, os, time\n"
+        "ctypes.CDLL(None).prctl(1, 15)\n"
+        "print('begun', os.getsid(0) == os.getpid(), flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    program.chmod(0o755)
+    launcher = f"""
+        import time
+        from pathlib import Path
+        from penstock.daemon import Daemon
+        print(Daemon(Path({str(daemon.folder)!r})).launch([{str(program)!r}], env={ENV!r}, orphan=True), flush=True)
+        time.sleep(1000)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(launcher)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        wait_for(said(daemon, "begun True"))
+        process.kill()
+    time.sleep(0.1)
+    assert daemon.status().pid == pid
+    assert daemon.status().state is DaemonState.RUNNING
+    with pytest.raises(AlreadyRunningError):
+        daemon.launch(SLEEP, env=ENV)
+    daemon.kill()
+    assert daemon.status().state is DaemonState.ENDED
+
+
+def test_an_orphan_that_does_not_exist_is_told(daemon: Daemon) -> None:
+    with pytest.raises(FileNotFoundError):
+        daemon.launch(["/nonexistent/program"], env=ENV, orphan=True)
+    assert daemon.status().state is DaemonState.ABSENT
+
+
 def test_a_signal_is_told_apart_from_an_exit_code(daemon: Daemon) -> None:
     daemon.launch(SLEEP, env=ENV)
     daemon.signal(signal.SIGKILL)
@@ -195,10 +234,13 @@ START = "import sys; from penstock.daemon import Daemon; from pathlib import Pat
 
 
 async def test_adopting_what_another_started(daemon: Daemon) -> None:
-    starter = f"{START} d.launch(['sh', '-c', 'sleep 0.2; exit 5'], env={ENV!r})"
+    go = daemon.folder.parent / "go"
+    waits = f"for i in $(seq 500); do [ -e {go} ] && exit 5; sleep 0.02; done"
+    starter = f"{START} d.launch(['sh', '-c', {waits!r}], env={ENV!r})"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", starter, daemon.folder)
     assert await process.wait() == 0
     assert daemon.status().state is DaemonState.RUNNING
+    go.touch()
     async with asyncio.timeout(10):
         await daemon.ended()
     assert daemon.status().exit_code == 5

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +30,7 @@ KEY = "Xk29fjQpL0a8ZmW3vB7nTq5rYs1uE6cD"
 OTHER_KEY = "p8Lr4TzVw2NcYb6HsJm0QeXa7GkUd5Fi"
 BEARER = {"authorization": f"Bearer {KEY}"}
 _UPSTREAM = Path(__file__).with_name("upstream.py")
+_GRPC_UPSTREAM = Path(__file__).with_name("grpc_upstream.py")
 
 
 def digest(key: str) -> str:
@@ -45,9 +47,9 @@ def free_port() -> int:
 
 
 class Rig:
-    """One gateway on loopback. Use as an async context manager."""
+    """One gateway on loopback, with other ``settings`` than the defaults. Use as an async context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: int) -> None:
         # Short: Unix socket paths end at 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="gw"))
         self.settings = GatewaySettings(
@@ -56,6 +58,7 @@ class Rig:
             access_log=self.folder / "access.log",
             bootstrap_file=self.folder / "envoy.json",
             listen_port=free_port(),
+            **settings,
         )
         self.admin = Admin(self.settings.admin_socket)
         self._control_plane()
@@ -108,23 +111,44 @@ class Rig:
 
     def host(self, name: str) -> Host:
         """A running instance; started if need be."""
+        return Host(name, f"unix://{self._running(_UPSTREAM, name)}")
+
+    def grpc_host(self, name: str) -> Host:
+        """A running instance that answers gRPC beside HTTP."""
+        grpc = f"unix://{self._running(_GRPC_UPSTREAM, f'{name}-grpc')}"
+        return replace(self.host(name), grpc_addresses=(grpc,))
+
+    def _running(self, script: Path, name: str) -> Path:
         path = self.folder / name
         if name not in self._instances:
-            command = [sys.executable, str(_UPSTREAM), str(path), name]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [sys.executable, str(script), str(path), name], stdout=subprocess.PIPE, text=True
+            )
             self._instances[name] = process
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        return Host(name, f"unix://{path}")
+        return path
 
     def kill(self, name: str) -> None:
         """``kill -9`` an instance."""
         self._instances[name].kill()
         self._instances[name].wait()
 
+    def revive(self, name: str) -> None:
+        """Start an instance again that was killed, at the same address."""
+        process = self._instances.pop(name)
+        assert process.stdout is not None
+        process.stdout.close()
+        (self.folder / name).unlink()
+        self.host(name)
+
     def deployment(self, name: str, *hosts: str, concurrent: int = 500) -> DeploymentRoute:
         instances = tuple(self.host(host) for host in hosts)
         return DeploymentRoute(name, instances, concurrent, max(1, len(hosts)))
+
+    def grpc_deployment(self, name: str, *hosts: str, concurrent: int = 500) -> DeploymentRoute:
+        instances = tuple(self.grpc_host(host) for host in hosts)
+        return DeploymentRoute(name, instances, concurrent, max(1, len(hosts)), grpc=True)
 
     def endpoint(self, *deployments: DeploymentRoute, name: str = "e", **weights: int) -> EndpointRoute:
         return EndpointRoute(name, AUTH, deployments, tuple(weights.items()))

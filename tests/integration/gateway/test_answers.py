@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -13,14 +12,13 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from gateway.routes import EndpointAuth, Mirror
+from gateway.routes import EndpointAuth, Mirror, RateLimit
 from gateway.translate import access_log
 from tests.integration.gateway.rig import BEARER, KEY, OTHER_KEY, Rig, digest, until
 
 pytestmark = pytest.mark.integration
 
 SCORE = "/endpoints/e/score"
-AUTHORIZED = f"authorization: Bearer {KEY}\r\n"
 
 
 def error_code(response: httpx.Response) -> str:
@@ -136,51 +134,6 @@ async def test_the_key_is_in_no_file_and_no_dump(rig: Rig) -> None:
             assert KEY.encode() not in file.read_bytes(), file
 
 
-async def test_path_tricks(rig: Rig) -> None:
-    """``open`` takes our key, ``closed`` does not: nothing may be checked against one and answered by the other."""
-    blue = rig.deployment("blue", "b1")
-    await rig.router.apply(rig.endpoint(blue, name="open", blue=100))
-    secret = EndpointAuth(key_digests=(("primary", "0a" * 32),))
-    await rig.router.apply(replace(rig.endpoint(blue, name="closed", blue=100), auth=secret))
-    table = [
-        ("/endpoints/unknown/score", 404, "EndpointNotFound"),
-        ("/endpoints/OPEN/score", 404, "EndpointNotFound"),
-        ("/endpoints/", 404, "EndpointNotFound"),
-        ("/", 404, "EndpointNotFound"),
-        ("/elsewhere/open/score", 404, "EndpointNotFound"),
-        ("/endpointsx/open/score", 404, "EndpointNotFound"),
-        ("/endpoints/open/../closed/score", 401, "Unauthorized"),
-        ("/endpoints/open/%2e%2e/closed/score", 401, "Unauthorized"),
-        ("/endpoints/open/x/../../closed/score", 401, "Unauthorized"),
-        ("/../../endpoints/closed/score", 401, "Unauthorized"),
-        ("//endpoints//closed//score", 401, "Unauthorized"),
-        # RFC 3986: an empty segment is a segment too, so this is `open`, asked for /closed/score.
-        ("/endpoints/open//../closed/score", 200, "/closed/score"),
-        ("/endpoints/open%2f..%2fclosed/score", 400, "BadRequest"),
-        ("/endpoints/open%5c..%5cclosed/score", 400, "BadRequest"),
-        ("/endpoints/open/a%00b", 400, "BadRequest"),
-    ]
-    for path, status, outcome in table:
-        response = await raw(rig, f"GET {path} HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}connection: close\r\n\r\n")
-        head, _, body = response.partition("\r\n\r\n")
-        answer = json.loads(body)
-        got = int(head.split(" ")[1])
-        assert (got, answer["path"] if got == 200 else answer["error"]["code"]) == (status, outcome), path
-
-
-async def raw(rig: Rig, request: str) -> str:
-    """One answer to exactly these bytes. (Envoy keeps the connection for a second to see them all read.)"""
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.settings.listen_port)
-    try:
-        writer.write(request.encode("latin-1"))
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        length = re.search(r"content-length: (\d+)", head)
-        return head + (await reader.readexactly(int(length[1]) if length else 0)).decode()
-    finally:
-        writer.close()
-        await writer.wait_closed()
-
-
 async def test_without_traffic_and_without_instances(rig: Rig) -> None:
     await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1")))
     response = await rig.get(SCORE)
@@ -272,15 +225,6 @@ async def test_an_instance_that_hangs_up(rig: Rig) -> None:
     assert (response.status_code, error_code(response)) == (502, "InstanceFailed")
 
 
-async def test_headers_too_large_and_not_http(rig: Rig) -> None:
-    await serve(rig)
-    response = await rig.get(SCORE, big="x" * 70_000)
-    assert (response.status_code, error_code(response)) == (431, "HeadersTooLarge")
-    smuggled = f"POST {SCORE} HTTP/1.1\r\nhost: x\r\n{AUTHORIZED}"
-    smuggled += "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
-    assert (await raw(rig, smuggled)).startswith("HTTP/1.1 400")
-
-
 async def test_the_split_is_exact(rig: Rig) -> None:
     """10,000 requests at 90/10, within 3 sigma; 20 % mirrored, and none of the pinned ones."""
     blue, green, shadow = rig.deployment("blue", "b1"), rig.deployment("green", "g1"), rig.deployment("shadow", "s1")
@@ -352,3 +296,33 @@ async def test_only_our_own_user_may_touch_the_control_sockets(rig: Rig) -> None
         assert path.stat().st_mode & 0o777 == 0o600
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(rig.settings.admin_socket))
+
+
+async def test_every_error_has_a_code_and_a_sentence(rig: Rig) -> None:
+    """All that can be provoked from outside; 500 and 504 need the gateway itself to fail."""
+    hasty = replace(rig.deployment("hasty", "h1"), request_timeout_ms=50)
+    green = rig.deployment("green")
+    one = replace(rig.deployment("one", "o1", concurrent=1), request_timeout_ms=1000)
+    route = replace(rig.endpoint(rig.deployment("blue", "b1"), hasty, green, one, blue=100), max_request_bytes=1000)
+    await rig.router.apply(route)
+    await rig.router.apply(replace(rig.endpoint(one, name="few", one=100), rate_limit=RateLimit(1, 60)))
+    await rig.get("/endpoints/few/score")
+    held = [asyncio.create_task(rig.get("/endpoints/e/slow/500", azureml_model_deployment="one")) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    upgrade = BEARER | {"connection": "upgrade", "upgrade": "foo"}
+    table = [
+        (401, "Unauthorized", await rig.get(SCORE, {})),
+        (403, "UpgradeRefused", await rig.get(SCORE, upgrade)),
+        (404, "EndpointNotFound", await rig.get("/endpoints/x/score")),
+        (404, "DeploymentNotFound", await rig.get(SCORE, azureml_model_deployment="x")),
+        (408, "RequestTimeout", await rig.get("/endpoints/e/slow/500", azureml_model_deployment="hasty")),
+        (413, "RequestTooLarge", await rig.client.post(SCORE, headers=BEARER, content=b"x" * 1001)),
+        (429, "TooManyRequests", await rig.get(SCORE, azureml_model_deployment="one")),
+        (429, "RateLimited", await rig.get("/endpoints/few/score")),
+        (431, "HeadersTooLarge", await rig.get(SCORE, big="x" * 70_000)),
+        (502, "InstanceFailed", await rig.get("/endpoints/e/drop")),
+        (503, "NoReadyInstance", await rig.get(SCORE, azureml_model_deployment="green")),
+    ]
+    assert [(r.status_code, error_code(r)) for _, _, r in table] == [(status, code) for status, code, _ in table]
+    assert [response.headers["retry-after"] for status, _, response in table if status == 429] == ["1", "60"]
+    assert [(await task).status_code for task in held] == [200, 200]

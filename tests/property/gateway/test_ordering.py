@@ -9,12 +9,22 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, HostHealth, RouteRefusedError
+from gateway.routes import (
+    DeploymentRoute,
+    EndpointAuth,
+    EndpointRoute,
+    Host,
+    HostHealth,
+    RouteRefusedError,
+    Sticky,
+    StickyBy,
+)
 from gateway.stages import ABSENT, Stage, plan
 from tests.unit.gateway.fake_envoy import CDS, FakeEnvoy
 from tests.unit.gateway.test_router import World
 
 AUTH = EndpointAuth(key_digests=(("primary", "0a" * 32),))
+STICKY = Sticky(StickyBy.HEADER, "x-user")
 DEPLOYMENTS = ("blue", "green", "red")
 ENDPOINTS = ("a", "b")
 
@@ -22,7 +32,10 @@ ENDPOINTS = ("a", "b")
 @st.composite
 def hosts(draw: st.DrawFn, name: str) -> tuple[Host, ...]:
     numbers = draw(st.lists(st.integers(0, 3), unique=True, max_size=3))
-    return tuple(Host(f"{name}{n}", f"unix:///run/{name}{n}", draw(st.sampled_from(HostHealth))) for n in numbers)
+    return tuple(
+        Host(f"{name}{n}", f"unix:///run/{name}{n}", draw(st.sampled_from(HostHealth)), (f"unix:///run/{name}{n}g",))
+        for n in numbers
+    )
 
 
 @st.composite
@@ -34,6 +47,7 @@ def endpoints(draw: st.DrawFn, name: str) -> EndpointRoute:
             draw(hosts(deployment)),
             instance_count=draw(st.integers(1, 2)),
             request_timeout_ms=draw(st.sampled_from([100, 5000])),
+            grpc=draw(st.booleans()),
         )
         for deployment in chosen
     )
@@ -41,7 +55,7 @@ def endpoints(draw: st.DrawFn, name: str) -> EndpointRoute:
     if chosen and draw(st.booleans()):
         first = draw(st.integers(0, 100)) if len(chosen) > 1 else 100
         weights = ((chosen[0], first), *(((chosen[1], 100 - first),) if len(chosen) > 1 else ()))
-    return EndpointRoute(name, AUTH, deployments, weights)
+    return EndpointRoute(name, AUTH, deployments, weights, sticky=draw(st.sampled_from([None, STICKY])))
 
 
 def goals() -> st.SearchStrategy[tuple[str, EndpointRoute | None]]:
@@ -116,7 +130,11 @@ async def _play(steps: list[tuple[str, EndpointRoute | None]], chance: random.Ra
         assert envoy.violations == []
         assert set(envoy.routes()) == {name for name, goal in final.items() if goal is not None}
         assert set(envoy.config[CDS]) == {
-            f"{name}/{d.name}" for name, goal in final.items() if goal is not None for d in goal.deployments
+            f"{name}/{d.name}{suffix}"
+            for name, goal in final.items()
+            if goal is not None
+            for d in goal.deployments
+            for suffix in (("", "/grpc") if d.grpc else ("",))
         }
     assert world.router.status().pending == ()
 

@@ -24,6 +24,16 @@ def test_a_table_with_columns() -> None:
     ]
 
 
+def test_a_table_of_chosen_columns_cuts_long_words_short() -> None:
+    cell = render({"name": "blue", "said": "x" * 500}, Format.TABLE, (("Said", "said"),)).splitlines()[2]
+    assert (len(cell), cell[-1]) == (80, "…")
+    assert "x" * 500 in render({"said": "x" * 500}, Format.TABLE)
+
+
+def test_yaml_keeps_a_sentence_on_its_line() -> None:
+    assert render({"a": "word " * 50 + "end"}, Format.YAML) == f"a: {'word ' * 50}end\n"
+
+
 def test_a_table_without_columns_shows_plain_fields() -> None:
     assert render(ROWS[0], Format.TABLE).splitlines()[0].split() == ["Name", "Ready", "On", "None"]
 

@@ -27,6 +27,11 @@ def failed(
     return InstanceView(record, seen)
 
 
+def ready(name: str, since: timedelta) -> InstanceView:
+    record = InstanceRecord(name, "house", "blue", "uid", "one", NOW)
+    return InstanceView(record, InstanceObservation(name, InstanceState.READY, "one", ready_since=NOW - since))
+
+
 def count(count: FailureCount, *views: InstanceView, template: str = "one") -> FailureCount:
     return count.after(template, views, NOW, BACKOFF, random.Random(1))
 
@@ -58,6 +63,21 @@ def test_a_crash_loop_of_ones_that_answered_slows_down_too() -> None:
 def test_a_long_good_life_starts_the_count_anew() -> None:
     counted = count(FailureCount(), failed("a"), failed("b"), failed("c", ready_for=STABLE))
     assert counted.attempts.failures == 1
+
+
+def test_once_every_instance_answered_long_enough_nothing_is_held_against_it() -> None:
+    counted = count(FailureCount(), failed("a"), failed("b"), failed("c"))
+    assert count(counted, ready("d", STABLE), ready("e", STABLE / 2)).attempts.exhausted
+    assert count(counted, ready("d", STABLE), failed("c")).attempts.exhausted
+    assert count(counted, ready("d", STABLE), ready("e", STABLE)).attempts.failures == 0
+    assert count(counted).attempts.exhausted, "no instance says nothing"
+
+
+def test_instances_that_are_gone_are_not_remembered() -> None:
+    counted = FailureCount()
+    for number in range(100):
+        counted = count(counted, failed(f"i{number}"))
+    assert counted.counted == {"i99"}
 
 
 def test_another_template_starts_from_zero() -> None:

@@ -79,6 +79,15 @@ class TestLoadReports:
         await one.end()
         await two.end()
 
+    async def test_what_speaks_grpc_belongs_to_its_deployment(self, world: World) -> None:
+        stream = await Stream(world.loads, "g").hello()
+        await stream.report(house_blue={"unix:///a": (3, 5, 4, 1)}, house_blue_grpc={"unix:///a.grpc": (2, 2, 2, 0)})
+        load = world.loads.load("house", "blue")
+        assert load is not None
+        assert (load.now, load.total) == (Load(5, 7, 6, 1), Load(0, 7, 6, 1))
+        assert load.hosts == {"unix:///a": Load(3, 5, 4, 1), "unix:///a.grpc": Load(2, 2, 2, 0)}
+        await stream.end()
+
     async def test_a_gateway_that_hangs_counts_for_nothing_after_three_intervals(self, world: World) -> None:
         one, two = await Stream(world.loads, "g1").hello(), await Stream(world.loads, "g2").hello()
         await one.report(house_blue={"unix:///a": (3, 0, 0, 0)})

@@ -11,8 +11,11 @@ from gateway.routes import (
     EndpointRoute,
     Host,
     Mirror,
+    RateLimit,
     Refusal,
     RouteRefusedError,
+    Sticky,
+    StickyBy,
 )
 from gateway.validate import check_route
 
@@ -45,6 +48,17 @@ def test_a_sound_route_passes() -> None:
         (replace(GOOD, mirror=Mirror("green", 51)), "1 to 50 percent, not 51"),
         (replace(GOOD, mirror=Mirror("blue", 10)), "while it has live traffic"),
         (replace(GOOD, max_request_bytes=0), "max_request_bytes"),
+        (replace(GOOD, max_request_bytes=2**30 + 1), "max_request_bytes"),
+        (replace(GOOD, stream_idle_timeout_ms=0), "stream_idle_timeout_ms"),
+        (replace(GOOD, rate_limit=RateLimit(0)), "rate limit of 0"),
+        (replace(GOOD, rate_limit=RateLimit(1, 0)), "in 0 s"),
+        (replace(GOOD, sticky=Sticky(StickyBy.HEADER, ":path")), "name of a header"),
+        (replace(GOOD, deployments=(replace(BLUE, sticky_instances=True), GREEN)), "sticky instances"),
+        (replace(GOOD, deployments=(replace(BLUE, slow_start_ms=-1), GREEN)), "slow_start_ms"),
+        (
+            replace(GOOD, deployments=(replace(BLUE, hosts=(Host("i", "1.2.3.4:5", grpc_addresses=("x",)),)), GREEN)),
+            "'x' is neither",
+        ),
         (
             replace(GOOD, deployments=(replace(BLUE, request_timeout_ms=0), GREEN)),
             "request_timeout_ms of deployment 'blue'",

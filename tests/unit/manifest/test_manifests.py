@@ -207,10 +207,26 @@ deployments:
         )
         assert (read.name, read.deployments[0].instance_count, read.tags) == ("other", 3, {"x": "y"})
 
+    def test_the_keys_of_texts_may_have_dots(self) -> None:
+        read = endpoint(
+            "name: abc\nproperties: {penstock.retry: unsent}\n", "properties.penstock.retry=never", "tags.a.b=c"
+        )
+        assert (read.properties, read.tags) == ({"penstock.retry": "never"}, {"a.b": "c"})
+
     @pytest.mark.parametrize("override", ["x", "=1", "deployments[5].name=x", "name.x=1", "a..b=1"])
     def test_overrides_that_fit_nothing(self, override: str) -> None:
         with pytest.raises(ManifestError, match="--set"):
             endpoint("name: abc\ndeployments: [{name: blue}]\n", override)
+
+    def test_a_wrong_override_is_named_as_it_was_given(self) -> None:
+        for override in ("instance_count=many", 'model={path: "/no/such"}'):
+            with pytest.raises(ManifestError) as refused:
+                deployment("name: blue\n", override)
+            (problem,) = refused.value.problems
+            assert str(problem.position).startswith(f"--set {override}")
+            assert problem.message.count("/no/such") <= 1
+        with pytest.raises(ManifestError, match=r"^--set instance_count=many: `instance_count` must be"):
+            deployment("name: blue\n", "instance_count=many")
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,10 @@ class MemoryBackend:
         failure = InstanceFailure("Killed", "instance was killed by signal 9 (SIGKILL)")
         self._see(replace(self.seen[instance], state=InstanceState.FAILED, failure=failure, ended=now))
 
+    def falter(self, instance: str) -> None:
+        """It runs, and does not answer its probes any more."""
+        self._see(replace(self.seen[instance], state=InstanceState.UNREADY, ready_since=None))
+
     def _come_up(self, instance: str, template: InstanceTemplate) -> None:
         seen = self.seen.get(instance)
         if seen is None or seen.state is not InstanceState.STARTING:

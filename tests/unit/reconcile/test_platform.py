@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
@@ -74,6 +75,39 @@ async def test_a_crash_loop_backs_off_and_ends_in_failed_with_the_users_words(pl
     assert 3 <= tries <= 7  # 1, 2, 4, 8, 16, 32 seconds apart
     await asyncio.sleep(3000)
     assert len(platform.backend.started) - tries <= 3000 / 250 + 5
+
+
+async def fail_then_mend(platform: Platform) -> None:
+    platform.backend.broken.add("v1.py")
+    platform.state.create_endpoint()
+    platform.state.create_deployment("blue")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(600)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.FAILED
+    platform.backend.broken.clear()
+
+
+async def states_told_after(platform: Platform, seconds: float) -> set[ProvisioningState]:
+    platform.state.reports.clear()
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(seconds)
+    return {report.state for name, report in platform.state.reports if name == "blue"}
+
+
+async def test_asking_again_after_a_failure_tries_again_at_once(platform: Platform) -> None:
+    await fail_then_mend(platform)
+    platform.state.update_deployment("blue")
+    assert ProvisioningState.FAILED not in await states_told_after(platform, 10)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+
+
+async def test_old_failures_do_not_fail_what_has_recovered(platform: Platform) -> None:
+    await fail_then_mend(platform)
+    await asyncio.sleep(600)
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+    (instance,) = platform.backend.seen
+    platform.backend.falter(instance)
+    assert ProvisioningState.FAILED not in await states_told_after(platform, 10)
 
 
 async def test_a_deployment_that_cannot_be_built_fails_and_says_why(platform: Platform) -> None:
@@ -164,6 +198,30 @@ async def test_an_instance_is_stopped_only_after_the_gateway_let_it_go(platform:
     platform.router.refusal = None
     await asyncio.sleep(5)
     assert len(platform.backend.stopped) == 1
+    assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
+
+
+async def test_a_store_that_cannot_forget_is_not_asked_in_a_hot_loop(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create_blue(platform, count=2)
+    tries = 0
+
+    async def full_disk(_ids: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 100:
+            await asyncio.Event().wait()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(platform.state, "forget_instances", full_disk)
+        platform.state.update_deployment("blue", count=1)
+        platform.reconciler.wake("house", "blue")
+        await asyncio.sleep(60)
+        assert 3 <= tries <= 12
+    await asyncio.sleep(31)
+    assert len(platform.state.trees["house"].instances) == 1
     assert platform.state.deployment("blue").report.state is ProvisioningState.SUCCEEDED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ async def count(database: Database) -> int:
         return int((await executor.execute(text("SELECT count(*) FROM t"))).scalar_one())
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2), ("busy_timeout", 50)]
 )
@@ -38,6 +43,11 @@ async def test_every_connection_is_set_up(database: Database, pragma: str, value
     async with database.read() as one, database.read() as other:
         for executor in (one, other):
             assert (await executor.execute(text(f"PRAGMA {pragma}"))).scalar_one() == value
+
+
+async def test_its_files_are_for_their_owner_alone(database: Database, tmp_path: Path) -> None:
+    assert await count(database) == 0
+    assert modes_in(tmp_path) == {"test.db": 0o600, "test.db-wal": 0o600, "test.db-shm": 0o600}
 
 
 async def test_what_raises_leaves_nothing(database: Database) -> None:

@@ -1,0 +1,71 @@
+"""The gateway as an operator meets it: looked at, restarted, and started while the control plane is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.files import serve
+from tests.e2e.load import Load, aim
+from tests.e2e.platform import Platform
+
+
+def envoys(platform: Platform) -> list[psutil.Process]:
+    return [process for process in platform.processes() if process.name() == "envoy"]
+
+
+def test_config_and_restart_under_load(platform: Platform, tmp_path: Path) -> None:
+    key = serve(platform, tmp_path, "kept", "blue", "green")
+    (gateway,) = platform.json("gateway", "config", "-e", "kept")
+    assert (gateway["name"], gateway["state"], gateway["pending"], gateway["rejected"]) == ("gateway", "serving", 0, 0)
+    assert {r["name"] for r in gateway["resources"]} >= {"kept", "ep/kept", "kept/blue", "kept/green"}
+    assert "1.40.0" in platform.cli("gateway", "config", "-o", "table").stdout
+
+    (before,) = envoys(platform)
+    with Load(aim(platform.gateway_port, "kept", key)) as load:
+        done = platform.json("gateway", "restart")
+        refused = platform.cli("gateway", "restart", check=False)
+        load.more(500)
+    assert load.tally.failures == []
+    assert (done["epoch"], done["version"]) == (1, "1.40.0")
+    assert done["pid"] != before.pid
+    assert refused.returncode == 1
+    assert "predecessor still finishes" in refused.stderr
+    platform.until(lambda: [process.pid for process in envoys(platform)] == [done["pid"]], 60)
+    assert platform.score("kept", {}, key=key).status == 200
+
+
+def test_a_gateway_that_starts_while_the_control_plane_is_away(fresh_platform: Platform, tmp_path: Path) -> None:
+    platform = fresh_platform
+    refused = platform.cli("gateway", "start", check=False)
+    assert refused.returncode == 1
+    assert "no state to serve from" in refused.stderr
+    platform.start()
+    key = serve(platform, tmp_path, "away", "blue")
+    assert "the platform runs" in platform.cli("gateway", "start").stderr
+
+    platform.kill()
+    (gateway,) = envoys(platform)
+    os.kill(gateway.pid, signal.SIGKILL)
+    gateway.wait()
+    told = platform.json("gateway", "start")
+    assert str(platform.gateway_port) in told["gateway"]
+    (gateway,) = envoys(platform)
+    assert gateway.pid == told["pid"]
+    with Load(aim(platform.gateway_port, "away", key)) as load:
+        load.more(300)
+        platform.start()
+        client_pid = json.loads((platform.home / "platform.json").read_bytes())["pid"]
+        platform.until(lambda: len([p for p in platform.processes() if "gateway" in p.cmdline()]) == 0)
+        load.more(300)
+    assert load.tally.failures == []
+    assert [p.pid for p in envoys(platform)] == [gateway.pid]
+    assert platform.process is not None
+    assert client_pid == platform.process.pid
+    platform.stop()
+    assert not (platform.home / "gateway" / "snapshot").exists()
+    assert envoys(platform) == []
