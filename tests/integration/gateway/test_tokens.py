@@ -6,12 +6,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
+import grpc
+import grpc.aio
 import httpx
 import pytest
 import pytest_asyncio
 
 from gateway.routes import AuthMode, EndpointAuth, EndpointRoute
 from gateway.snapshot import Key, ResourceType
+from tests.integration.gateway.grpc_upstream import SERVICE
 from tests.integration.gateway.rig import KEY, Rig, until
 from tests.integration.gateway.signing import Signer, trust, unsigned
 
@@ -139,6 +142,27 @@ async def test_a_token_in_the_address_is_not_read(world: Rig) -> None:
 async def test_a_token_is_no_key(world: Rig) -> None:
     assert_refused(await world.get("/endpoints/k/score", bearer(PRESENT.token("k"))))
     assert (await world.get("/endpoints/k/score")).status_code == 200
+
+
+async def test_a_token_opens_the_endpoint_by_every_address(rig: Rig) -> None:
+    """gRPC and the older address find their route after the filters were chosen."""
+    await rig.router.set_jwks(trust(PRESENT))
+    await rig.router.apply(replace(rig.endpoint(rig.grpc_deployment("blue", "b1"), blue=100), auth=TOKENS))
+    for path in ("/endpoints/e", "/api/v1/service/e/score"):
+        answer = await rig.get(path, bearer(PRESENT.token()))
+        assert (answer.status_code, answer.json()["headers"]["x-penstock-client"]) == (200, "alice")
+        assert_refused(await rig.get(path, bearer(PRESENT.token("other"))))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{rig.settings.listen_port}") as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+
+        def metadata(token: str) -> tuple[tuple[str, str], ...]:
+            return ("x-penstock-endpoint", "e"), ("authorization", f"Bearer {token}")
+
+        assert await call(b"hi", metadata=metadata(PRESENT.token())) == b"b1-grpc hi"
+        for wrong in (PRESENT.token("other"), FOREIGN.token(), unsigned()):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"hi", metadata=metadata(wrong))
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_nobody_gets_in_before_there_are_keys(rig: Rig) -> None:
