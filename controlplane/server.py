@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,7 +41,9 @@ from controlplane.store.database import Database
 from controlplane.store.desired_state import SqlDesiredState
 from controlplane.store.store import Store
 from controlplane.store.vault import Vault
+from controlplane.usecases.es256 import Es256
 from controlplane.usecases.randomness import SystemRandomness
+from controlplane.usecases.signing import SigningKeys
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
@@ -73,6 +76,15 @@ class ControlPlane:
         self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
         gateway = gateway_settings(settings)
         self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        vault, randomness = Vault(home.master_key), SystemRandomness()
+        self._signing = SigningKeys(
+            store=self._store,
+            vault=vault,
+            randomness=randomness,
+            clock=self._clock,
+            algorithm=Es256(),
+            rotation=timedelta(seconds=settings.signing_key_seconds),
+        )
         self._signals = Signals(self._router.knows)
         reader = MetricsReader(
             store=self._store,
@@ -90,6 +102,7 @@ class ControlPlane:
             state=self._state,
             backend=self._backend,
             router=self._router,
+            keys=self._signing,
             clock=self._clock,
             settings=ReconcileSettings(
                 resync_seconds=settings.resync_seconds, drain_grace_seconds=settings.drain_grace_seconds
@@ -103,9 +116,11 @@ class ControlPlane:
                 store=self._store,
                 backend=self._backend,
                 blobs=self._blobs,
-                vault=Vault(home.master_key),
+                vault=vault,
+                signing=self._signing,
+                token_lifetime=timedelta(seconds=settings.token_lifetime_seconds),
                 clock=self._clock,
-                randomness=SystemRandomness(),
+                randomness=randomness,
                 admin_token=admin_token(home),
                 gateway_uri=settings.gateway_uri,
                 platform_status=self._status,

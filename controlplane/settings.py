@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     drain_grace_seconds: float = Field(default=30.0, ge=0, le=3600)
     """An instance may take this long to finish what it has."""
 
+    token_lifetime_seconds: int = Field(default=3600, ge=60, le=604_800)
+    """A token of an endpoint with `auth_mode: aml_token` opens it for this long."""
+    signing_key_seconds: int = Field(default=2_592_000, ge=60)
+    """A key signs tokens for this long (30 days), then another takes its place; see domain/signing.py."""
+
     @field_validator("public_host")
     @classmethod
     def _is_a_host(cls, value: str) -> str:

@@ -23,6 +23,7 @@ _SCOPES = logs_pb2.ResourceLogs.DESCRIPTOR.fields_by_number[2].name
 """Renamed between versions of the protocol, with the same number and content."""
 _RECORDS = logs_pb2.ResourceLogs.DESCRIPTOR.fields_by_number[2].message_type.fields_by_number[2].name
 _CODES = range(100, 1000)
+_OK = Outcome(200, 200)
 _ANSWER = b""
 
 
@@ -61,7 +62,8 @@ class AccessLogs:
         for line in lines:
             name, code, microseconds, model_code = line.split(" ", 3)
             traffic = self._traffic.get(name) or self._first(name)
-            outcome = Outcome(_code(code), _code(model_code))
+            # Only the model says 200, and the gateway spares itself the noting of it.
+            outcome = _OK if code == "200" else Outcome(_code(code), _code(model_code))
             if traffic is None:
                 self._unrouted[outcome.code] = self._unrouted.get(outcome.code, 0) + 1
             else:

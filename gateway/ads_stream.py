@@ -19,6 +19,7 @@ UPSERT_ORDER = (
     ResourceType.SECRET,
     ResourceType.CLUSTER,
     ResourceType.ENDPOINTS,
+    ResourceType.EXTENSION,
     ResourceType.LISTENER,
     ResourceType.SCOPED_ROUTE,
     ResourceType.ROUTE,
@@ -198,10 +199,11 @@ class AdsStream:
             for _, waiter in watchers:
                 waiter.arrived()
 
-    def pending(self) -> Iterator[str]:
-        """Names of resources this Envoy has not acknowledged yet."""
-        for subscription in self._subscriptions.values():
-            yield from subscription.pending()
+    def pending(self) -> Iterator[Key]:
+        """Resources this Envoy has not acknowledged yet."""
+        for kind, subscription in self._subscriptions.items():
+            for name in subscription.pending():
+                yield kind, name
 
     def rejected(self) -> Iterator[tuple[Key, str]]:
         """What this Envoy refused, and why."""

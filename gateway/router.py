@@ -18,7 +18,7 @@ from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
 from gateway.inspection import GatewayView
 from gateway.journal import Journal
-from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
+from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
 from gateway.stages import ABSENT, Stage, plan
@@ -28,9 +28,13 @@ from gateway.translate.endpoints import load_assignment
 from gateway.translate.listener import listener
 from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
+from gateway.translate.tokens import NOBODY, token_filter
 from gateway.validate import check_route
 
 _log = structlog.get_logger(__name__)
+
+ENDPOINT_TYPES = (ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.SCOPED_ROUTE, ResourceType.ROUTE)
+"""Resources that belong to one endpoint."""
 
 
 class EnvoyRouter:
@@ -58,7 +62,7 @@ class EnvoyRouter:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._rejected: dict[str, str] = {}
         self._preloaded = False
-        self._server.publish(Change(upserts=(listener(settings),)))
+        self._server.publish(Change(upserts=(listener(settings), token_filter(NOBODY))))
 
     def preload(self, routes: tuple[EndpointRoute, ...]) -> None:
         """See :meth:`gateway.routes.Router.preload`.
@@ -122,15 +126,20 @@ class EnvoyRouter:
         """Every endpoint that Envoys are told of, with its deployments, both sorted."""
         return {name: tuple(sorted(d.name for d in stage.backends)) for name, stage in sorted(self._stages.items())}
 
+    async def set_jwks(self, trust: TokenTrust) -> None:
+        """See :meth:`gateway.routes.Router.set_jwks`."""
+        await self._set(token_filter(trust), "the keys that verify tokens")
+
     def status(self) -> GatewayStatus:
         """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""
         streams = self._server.streams
-        pending = {names.endpoint_of(name) for stream in streams for name in stream.pending()}
+        pending = {
+            names.endpoint_of(name) for stream in streams for kind, name in stream.pending() if kind in ENDPOINT_TYPES
+        }
         rejected = dict(self._rejected)
         for stream in streams:
             for (kind, name), reason in stream.rejected():
-                label = f"listener/{name}" if kind is ResourceType.LISTENER else names.endpoint_of(name)
-                rejected.setdefault(label, reason)
+                rejected.setdefault(_label(kind, name), reason)
         return GatewayStatus(
             connected=len(streams),
             endpoints=sum(stage.front is not None for stage in self._stages.values()),
@@ -145,6 +154,22 @@ class EnvoyRouter:
     def longest_request_ms(self) -> int:
         """The longest that a request of any endpoint may take; 0 without endpoints."""
         return max((d.request_timeout_ms for stage in self._stages.values() for d in stage.backends), default=0)
+
+    async def _set(self, resource: Resource, what: str) -> None:
+        """Publish a resource that every endpoint shares, and wait for every Envoy."""
+        before = self._snapshot.get(resource.key)
+        self._server.publish(Change(upserts=(resource,)))
+        try:
+            await self._server.wait([Target(resource.key, resource.version)], self._settings.ack_timeout_s)
+        except RejectedError as error:
+            if before is not None:
+                # For the Envoys that took it, and for those that connect later.
+                self._server.publish(Change(upserts=(before,)))
+            detail = f"The gateway refused {what}: {error.reason}"
+            raise RouteRefusedError("", Refusal.REJECTED, detail, "What was in force still is.") from error
+        except TimeoutError as error:
+            detail = f"A gateway did not acknowledge {what} within {self._settings.ack_timeout_s:g} s."
+            raise RouteRefusedError("", Refusal.TIMEOUT, detail, "It is tried again.") from error
 
     def _check_served(self, endpoint: str) -> None:
         errors = [stream.listener_error for stream in self._server.streams]
@@ -246,6 +271,10 @@ def _backend_keys(endpoint: str, stage: Stage) -> Iterator[Key]:
             name = names.cluster_name(endpoint, deployment.name, grpc=http2)
             yield ResourceType.CLUSTER, name
             yield ResourceType.ENDPOINTS, name
+
+
+def _label(kind: ResourceType, name: str) -> str:
+    return names.endpoint_of(name) if kind in ENDPOINT_TYPES else f"{kind.name.lower()}/{name}"
 
 
 def _front_keys(endpoint: str) -> tuple[Key, Key]:

@@ -73,6 +73,25 @@ class EndpointAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that verifies tokens: ECDSA on P-256, both coordinates in base64url. It has no place for a private part."""
+
+    kid: str
+    x: str
+    y: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTrust:
+    """Which tokens are genuine, for every endpoint in token mode. Without keys none is."""
+
+    issuer: str
+    audience: str
+    keys: tuple[PublicKey, ...] = ()
+    """The present key and, while tokens signed with it may live, each former one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     """A copy of live requests, sent to a deployment whose answers are thrown away."""
 
@@ -205,6 +224,15 @@ class Router(Protocol):
 
     async def remove(self, endpoint: str) -> None:
         """Forget an endpoint (404 from then on); does nothing for an unknown one. Raises as :meth:`apply`."""
+
+    async def set_jwks(self, trust: TokenTrust) -> None:
+        """Make ``trust`` effective and return once every connected Envoy has acknowledged it.
+
+        Called before any Envoy may connect it returns at once. No connection is touched by it.
+
+        Raises:
+            RouteRefusedError: an Envoy did not take it; what was trusted before still is. Its ``endpoint`` is empty.
+        """
 
     def status(self) -> GatewayStatus:
         """The present state, for ``penstock status``."""

@@ -19,6 +19,7 @@ class ResourceType(StrEnum):
     SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+    EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     SCOPED_ROUTE = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"

@@ -109,8 +109,10 @@ def _limit_problems(route: EndpointRoute) -> Iterator[str]:
 
 
 def _auth_problems(route: EndpointRoute) -> Iterator[str]:
-    if route.auth.mode is not AuthMode.KEY:
-        yield f"Endpoint {route.name!r} asks for {route.auth.mode.value} authentication; this gateway knows keys only."
+    if route.auth.mode is AuthMode.TOKEN and route.auth.key_digests:
+        yield f"Endpoint {route.name!r} takes tokens and has keys."
+    if route.auth.tokens_not_before < 0:
+        yield f"tokens_not_before must not be negative, not {route.auth.tokens_not_before}."
     for client, digest in route.auth.key_digests:
         if not _DIGEST.fullmatch(digest):
             # The value is not repeated: whoever passed a key by mistake does not want it in a log.

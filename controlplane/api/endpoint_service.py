@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from controlplane.api.context import caller
-from controlplane.api.convert.common import with_short_name
+from controlplane.api.convert.common import timestamp, with_short_name
 from controlplane.api.convert.deployment import deployment_message
 from controlplane.api.convert.endpoint import EndpointConverter, endpoint_change, endpoint_spec
 from controlplane.api.convert.operation import OperationConverter
@@ -18,6 +18,7 @@ from controlplane.usecases.endpoints import EndpointUseCases
 from controlplane.usecases.keys import KeyName
 from controlplane.usecases.paging import Query
 from controlplane.usecases.results import Keys
+from controlplane.usecases.tokens import TokenUseCases
 from controlplane.usecases.watching import EndpointWatch
 from penstock.v1 import endpoint_pb2, endpoint_service_pb2, endpoint_service_pb2_grpc
 
@@ -34,11 +35,13 @@ class EndpointServicer(endpoint_service_pb2_grpc.EndpointServiceServicer):
         self,
         endpoints: EndpointUseCases,
         credentials: CredentialUseCases,
+        tokens: TokenUseCases,
         watch: EndpointWatch,
         operations: OperationConverter,
     ) -> None:
         self._endpoints = endpoints
         self._credentials = credentials
+        self._tokens = tokens
         self._watch = watch
         self._operations = operations
         self._convert: EndpointConverter = operations.endpoints
@@ -92,6 +95,23 @@ class EndpointServicer(endpoint_service_pb2_grpc.EndpointServiceServicer):
             _name(request.name), _KEYS[request.key_type], request.key_value, caller()
         )
         return _keys(keys)
+
+    async def GetToken(
+        self, request: endpoint_service_pb2.GetTokenRequest, context: Any
+    ) -> endpoint_service_pb2.EndpointToken:
+        token = await self._tokens.issue(_name(request.name), caller())
+        return endpoint_service_pb2.EndpointToken(
+            access_token=token.text,
+            expiry_time=timestamp(token.expires),
+            refresh_after_time=timestamp(token.refresh_after),
+            token_type="Bearer",  # noqa: S106  # the kind, not a credential
+        )
+
+    async def RevokeTokens(
+        self, request: endpoint_service_pb2.RevokeTokensRequest, context: Any
+    ) -> endpoint_service_pb2.RevokeTokensResponse:
+        bound = await self._tokens.revoke(_name(request.name), caller())
+        return endpoint_service_pb2.RevokeTokensResponse(not_before_time=timestamp(bound))
 
     async def WatchEndpoint(
         self, request: endpoint_service_pb2.WatchEndpointRequest, context: Any

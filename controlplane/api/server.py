@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -38,6 +39,8 @@ from controlplane.usecases.ledger import Ledger
 from controlplane.usecases.operations import OperationUseCases
 from controlplane.usecases.ports import Randomness, Store, Vault
 from controlplane.usecases.registry import RegistryUseCases
+from controlplane.usecases.signing import SigningKeys
+from controlplane.usecases.tokens import TokenUseCases
 from controlplane.usecases.watching import EndpointWatch
 from penstock.v1 import (
     asset_service_pb2,
@@ -90,6 +93,8 @@ class ApiParts:
     backend: Backend
     blobs: Blobs
     vault: Vault
+    signing: SigningKeys
+    token_lifetime: timedelta
     clock: Clock
     randomness: Randomness
     admin_token: str
@@ -126,6 +131,7 @@ def build_api(parts: ApiParts) -> Api:
         EndpointServicer(
             EndpointUseCases(store, ledger, keys, randomness),
             CredentialUseCases(store, ledger, keys),
+            TokenUseCases(store, ledger, parts.signing, parts.token_lifetime),
             EndpointWatch(store),
             operations,
         ),

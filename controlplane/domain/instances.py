@@ -40,6 +40,8 @@ class InstanceTemplate:
     readiness_probe: ProbeSettings = field(default_factory=ProbeSettings)
     instance_type: str = ""
     model_mount_path: str = ""
+    takes_tokens: bool = False
+    """Clients bring tokens, which the scorer needs a package more to verify."""
 
     @property
     def hash(self) -> str:
@@ -47,6 +49,8 @@ class InstanceTemplate:
         content = dataclasses.asdict(self)
         for unread in ("description", "tags", "properties", "anonymous"):
             del content["environment"][unread]
+        if not self.takes_tokens:
+            del content["takes_tokens"]  # as before there were tokens: what runs is not replaced for it
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,7 +6,7 @@ Reconcilers and use cases see these protocols, never a concrete backend, clock o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from controlplane.domain.instances import InstanceObservation, InstanceTemplate
+from controlplane.domain.signing import PublicKey, SigningKey
 from controlplane.domain.specs import Asset
 
 
@@ -75,10 +76,21 @@ class LogLines:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """Which tokens instances accept."""
+
+    issuer: str
+    audience: str
+    not_before: int
+    """Unix seconds: tokens issued earlier are revoked."""
+    keys: tuple[PublicKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AuthPolicy:
     """What the instances of an endpoint accept, so that one reached directly is closed too.
 
-    Holds salted digests, never keys.
+    Holds salted digests, never keys; of signing keys the public part alone.
     """
 
     endpoint: str
@@ -88,6 +100,18 @@ class AuthPolicy:
     """Hex."""
     keys: tuple[tuple[str, str], ...] = ()
     """Pairs (client name, lower-case hex SHA-256 of salt bytes + key)."""
+    tokens: TokenPolicy | None = None
+    """In the mode ``aml_token``."""
+
+
+class SigningKeys(Protocol):
+    """The keys that sign tokens, as the loops see them. Each call is one short transaction."""
+
+    async def turn(self, *, needed: bool) -> Sequence[SigningKey]:
+        """Make and forget keys as is due (the first when it is ``needed``), and return those that must be known."""
+
+    async def published(self, kids: Sequence[str]) -> None:
+        """Every gateway knows these keys, so that they may sign from a moment on."""
 
 
 class Backend(Protocol):

@@ -51,6 +51,8 @@ class EndpointRecord:
     keys: tuple[ClientKey, ...] = ()
     effective_traffic: Mapping[str, int] = field(default_factory=dict)
     """The weights the gateway last acknowledged. They follow ``spec.traffic`` once every deployment in it answers."""
+    tokens_not_before: int = 0
+    """Tokens issued before this unix second are refused. 0 for an endpoint with keys."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from controlplane.reconcile.preparations import PreparationProgress, Preparation
 from controlplane.reconcile.routed import RoutedInstances
 from controlplane.reconcile.routes import auth_policy
 from controlplane.reconcile.stopping import StoppingInstances
+from controlplane.reconcile.token_keys import TokenKeys
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ class DeploymentReconciler:
         owners: InstanceOwners,
         preparations: Preparations,
         stopping: StoppingInstances,
+        tokens: TokenKeys,
         clock: Clock,
         wakers: Wakers,
         backoff: Backoff,
@@ -79,6 +81,7 @@ class DeploymentReconciler:
         self._owners = owners
         self._preparations = preparations
         self._stopping = stopping
+        self._tokens = tokens
         self._clock = clock
         self._wake = wakers
         self._backoff = backoff
@@ -182,7 +185,7 @@ class DeploymentReconciler:
         preparation = self._prepared(step, known[0]) if known else None
         if preparation is None:
             return
-        policy = auth_policy(step.tree.endpoint)
+        policy = await auth_policy(step.tree.endpoint, self._tokens)
         try:
             await self._backend.start(record.id, known[0], preparation, policy)
         except PreparationError as error:

@@ -13,9 +13,11 @@ from controlplane.domain.instances import InstanceObservation, InstanceState
 from controlplane.domain.ports import AuthPolicy, Backend, Clock
 from controlplane.domain.records import EndpointRecord, EndpointTree, Report
 from controlplane.domain.routed_traffic import RoutedTraffic, routed_traffic
+from controlplane.domain.specs import AuthMode
 from controlplane.domain.status import Condition, ConditionStatus, ConditionType, ProvisioningState
 from controlplane.reconcile.routed import RoutedInstances
 from controlplane.reconcile.routes import auth_policy, endpoint_route, serving_instances
+from controlplane.reconcile.token_keys import TokenKeys
 from gateway.routes import EndpointRoute, Refusal, Router, RouteRefusedError
 
 _UNANSWERED = (Refusal.ABSENT, Refusal.TIMEOUT)
@@ -31,6 +33,7 @@ class EndpointReconciler:
         backend: Backend,
         router: Router,
         routed: RoutedInstances,
+        tokens: TokenKeys,
         clock: Clock,
         wake_deployment: Callable[[str, str], None],
         retry: Callable[[str], None],
@@ -39,6 +42,7 @@ class EndpointReconciler:
         self._backend = backend
         self._router = router
         self._routed = routed
+        self._tokens = tokens
         self._clock = clock
         self._wake_deployment = wake_deployment
         self._retry = retry
@@ -84,8 +88,14 @@ class EndpointReconciler:
 
     async def _route(self, tree: EndpointTree) -> None:
         endpoint = tree.endpoint
+        if endpoint.spec.auth_mode is AuthMode.AML_TOKEN:
+            try:
+                await self._tokens.publish()
+            except RouteRefusedError as refused:
+                await self._refused(endpoint, refused)
+                return
         # The instances learn of a new key before the gateway lets it through, so that it never fails half-way.
-        policy = auth_policy(endpoint)
+        policy = await auth_policy(endpoint, self._tokens)
         if self._policies.get(endpoint.name) != policy:
             await self._backend.apply_policy(policy)
             self._policies[endpoint.name] = policy

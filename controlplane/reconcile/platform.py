@@ -17,7 +17,7 @@ import structlog
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.desired_state import DesiredState
 from controlplane.domain.instances import InstanceObservation, InstanceState
-from controlplane.domain.ports import Backend, Clock
+from controlplane.domain.ports import Backend, Clock, SigningKeys
 from controlplane.domain.records import EndpointTree
 from controlplane.domain.status import ProvisioningState
 from controlplane.reconcile.deployment import DeploymentKey, DeploymentReconciler, Wakers
@@ -29,6 +29,7 @@ from controlplane.reconcile.queue import WorkQueue
 from controlplane.reconcile.routed import RoutedInstances
 from controlplane.reconcile.routes import endpoint_route
 from controlplane.reconcile.stopping import StoppingInstances
+from controlplane.reconcile.token_keys import TokenKeys
 from gateway.routes import Router
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,8 @@ class ReconcileSettings:
     """Everything is looked at again this often, events or not."""
     drain_grace_seconds: float = 30.0
     """An instance may take this long to finish what it has before it is killed."""
+    signing_keys_period_seconds: float = 5.0
+    """How often the rotation of the keys that sign tokens is looked after."""
     gateway_retry_seconds: float = 0.5
     """How soon to try again when no gateway answered."""
     concurrency: int = 8
@@ -61,6 +64,7 @@ class PlatformReconciler:
         state: DesiredState,
         backend: Backend,
         router: Router,
+        keys: SigningKeys,
         clock: Clock,
         settings: ReconcileSettings,
         random_source: random.Random,
@@ -74,11 +78,15 @@ class PlatformReconciler:
         self._owners = InstanceOwners()
         self._resync: asyncio.Task[None] | None = None
         self._again = asyncio.Event()
+        self._tokens = TokenKeys(
+            keys, router, changed=self.look_again, period_seconds=settings.signing_keys_period_seconds
+        )
         endpoint = EndpointReconciler(
             state=state,
             backend=backend,
             router=router,
             routed=self._routed,
+            tokens=self._tokens,
             clock=clock,
             wake_deployment=lambda name, deployment: self._deployments.add((name, deployment)),
             retry=lambda name: self._endpoints.add_after(name, settings.gateway_retry_seconds),
@@ -105,6 +113,7 @@ class PlatformReconciler:
             owners=self._owners,
             preparations=self._preparations,
             stopping=self._stopping,
+            tokens=self._tokens,
             clock=clock,
             wakers=Wakers(
                 deployment=self._wake_deployment,
@@ -128,6 +137,7 @@ class PlatformReconciler:
         trees = await self._state.endpoints()
         seen = await self._backend.observe()
         await self._correct_reports(trees, seen)
+        await self._tokens.publish(needed=False)
         self._router.preload(
             tuple(
                 endpoint_route(tree, desired_traffic(tree, seen).weights, seen)
@@ -153,6 +163,7 @@ class PlatformReconciler:
     def start(self) -> None:
         """Begin: look at everything now, and again every resync period."""
         self._resync = asyncio.create_task(self._resync_forever(), name="resync")
+        self._tokens.start()
 
     def wake(self, endpoint: str, deployment: str = "") -> None:
         """The desired state of an endpoint, or of one of its deployments, has changed."""
@@ -169,6 +180,7 @@ class PlatformReconciler:
         if self._resync is not None:
             self._resync.cancel()
             await asyncio.gather(self._resync, return_exceptions=True)
+        await self._tokens.close()
         await self._endpoints.close()
         await self._deployments.close()
         await self._preparations.close()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controlplane.domain.endpoint_options import EndpointOptions, endpoint_options
 from controlplane.domain.instances import InstanceObservation, InstanceRecord, InstanceState
-from controlplane.domain.ports import AuthPolicy
+from controlplane.domain.ports import AuthPolicy, TokenPolicy
 from controlplane.domain.records import DeploymentRecord, EndpointRecord, EndpointTree
+from controlplane.domain.signing import AUDIENCE, ISSUER
+from controlplane.domain.specs import AuthMode as Mode
 from controlplane.domain.traffic import without_zeros
+from controlplane.reconcile.token_keys import TokenKeys
 from gateway.routes import (
     AuthMode,
     DeploymentRoute,
@@ -42,6 +46,7 @@ def endpoint_route(
         auth=EndpointAuth(
             mode=AuthMode(endpoint.spec.auth_mode.value),
             key_digests=tuple((key.name, key.digest) for key in endpoint.keys),
+            tokens_not_before=endpoint.tokens_not_before,
         ),
         deployments=tuple(_deployment_route(d, options, tree.instances, seen) for d in present),
         weights=tuple(sorted(weights.items())),
@@ -61,14 +66,18 @@ def serving_instances(route: EndpointRoute) -> frozenset[str]:
     return frozenset(host.instance for d in route.deployments for host in d.hosts if host.health is HostHealth.SERVING)
 
 
-def auth_policy(endpoint: EndpointRecord) -> AuthPolicy:
-    """What the endpoint's instances accept."""
-    return AuthPolicy(
+async def auth_policy(endpoint: EndpointRecord, tokens: TokenKeys) -> AuthPolicy:
+    """What the endpoint's instances accept. ``tokens`` is asked only for an endpoint that takes some."""
+    policy = AuthPolicy(
         endpoint=endpoint.name,
         mode=endpoint.spec.auth_mode.value,
         salt=endpoint.salt,
         keys=tuple((key.name, key.salted_digest) for key in endpoint.keys),
     )
+    if endpoint.spec.auth_mode is not Mode.AML_TOKEN:
+        return policy
+    trusted = TokenPolicy(ISSUER, AUDIENCE, endpoint.tokens_not_before, await tokens.known())
+    return replace(policy, tokens=trusted)
 
 
 def _rate_limit(options: EndpointOptions) -> RateLimit | None:

@@ -94,6 +94,7 @@ def endpoint_record(row: Row[Any]) -> EndpointRecord:
         salt=row.salt,
         keys=CLIENT_KEYS.load(row.client_keys),
         effective_traffic=TRAFFIC.load(row.effective_traffic),
+        tokens_not_before=row.tokens_not_before,
     )
 
 
@@ -111,4 +112,5 @@ def _columns(record: EndpointRecord) -> dict[str, Any]:
         "salt": record.salt,
         "client_keys": CLIENT_KEYS.dump(record.keys),
         "effective_traffic": TRAFFIC.dump(record.effective_traffic),
+        "tokens_not_before": record.tokens_not_before,
     }

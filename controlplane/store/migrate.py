@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from controlplane.domain.errors import StoreError
 from controlplane.store.database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; `tests/unit/store` holds it equal to what the folder says."""
 FOLDER = Path(__file__).parent / "migrations"
 

@@ -14,6 +14,7 @@ from controlplane.store.instances import InstanceRepository
 from controlplane.store.migrate import migrate
 from controlplane.store.operations import AuditRepository, OperationRepository
 from controlplane.store.registry import AssetRepository, environment_repository, model_repository
+from controlplane.store.signing_keys import SigningKeyRepository
 
 OPERATIONS_KEPT = timedelta(days=30)
 
@@ -24,6 +25,7 @@ class Transaction:
     def __init__(self, connection: Executor) -> None:
         self.endpoints = EndpointRepository(connection)
         self.deployments = DeploymentRepository(connection)
+        self.signing_keys = SigningKeyRepository(connection)
         self.instances = InstanceRepository(connection)
         self.models = model_repository(connection)
         self.environments = environment_repository(connection)

@@ -118,6 +118,20 @@ endpoints = Table(
     Column("salt", String(64), nullable=False),
     Column("client_keys", Text, nullable=False),
     Column("effective_traffic", Text, nullable=False),
+    Column("tokens_not_before", BigInteger, nullable=False, server_default="0"),
+)
+
+# What signs tokens: public parts in clear, private ones encrypted (see .vault).
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String(32), primary_key=True),
+    Column("x", String(64), nullable=False),
+    Column("y", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("signs_from", Moment),
+    Column("last_expiry", Moment),
 )
 
 # The keys themselves, encrypted (see .vault). The platform works with their digests, in `endpoints.client_keys`.

@@ -66,5 +66,6 @@ def _refuse_tokens(record: EndpointRecord) -> None:
     if record.spec.auth_mode is not AuthMode.KEY:
         raise InvalidArgumentError(
             Violation("name", f"endpoint '{record.name}' takes tokens (aml_token) and has no keys"),
+            hint="GetToken issues one, RevokeTokens ends all there are.",
             resource=endpoint_name(record.name),
         )

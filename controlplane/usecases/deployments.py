@@ -63,7 +63,7 @@ class DeploymentUseCases:
             parent = await existing_endpoint(transaction, endpoint)
             refuse_deleting(parent)
             await _refuse_taken(transaction, endpoint, name)
-            spec, template = await resolve(transaction, endpoint, name, spec)
+            spec, template = await resolve(transaction, parent, name, spec)
             self._check(template)
             record = self._new(endpoint, name, spec, template)
             if validate_only:
@@ -122,7 +122,8 @@ class DeploymentUseCases:
             check_etag(etag, current.etag, target)
             spec = change(current.spec)
             check_deployment(spec)
-            spec, template = await resolve(transaction, endpoint, name, spec)
+            parent = await existing_endpoint(transaction, endpoint)
+            spec, template = await resolve(transaction, parent, name, spec)
             self._check(template)
             alike = template.hash == current.template.hash
             same = alike and spec == current.spec

@@ -13,7 +13,8 @@ from controlplane.domain.names import check_short_name, endpoint_name
 from controlplane.domain.operations import Caller, Verb
 from controlplane.domain.records import EndpointRecord
 from controlplane.domain.revisions import deleting, etag_of, first_report, revised
-from controlplane.domain.specs import EndpointSpec
+from controlplane.domain.signing import revoked_before
+from controlplane.domain.specs import AuthMode, EndpointSpec
 from controlplane.domain.status import ProvisioningState
 from controlplane.domain.traffic import check_traffic, without_zeros
 from controlplane.usecases.keys import KeyRing
@@ -151,6 +152,8 @@ class EndpointUseCases:
             created=now,
             updated=now,
             salt=self._randomness.salt(),
+            # Tokens of a deleted endpoint of the same name open nothing here.
+            tokens_not_before=revoked_before(now, 0) if spec.auth_mode is AuthMode.AML_TOKEN else 0,
         )
 
 

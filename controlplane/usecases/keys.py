@@ -14,7 +14,8 @@ from controlplane.usecases.ports import Randomness, Vault
 from controlplane.usecases.results import Keys
 
 KEY_MIN, KEY_MAX = 16, 256
-_PRINTABLE = range(0x21, 0x7F)
+_ALLOWED = frozenset(map(chr, range(0x21, 0x7F))) - {","}
+"""Printable ASCII. A comma is what several headers are joined with."""
 
 
 class KeyName(StrEnum):
@@ -43,12 +44,14 @@ class KeyRing:
         """The record with one key replaced by ``value`` or a random one, and the sealed key.
 
         Raises:
-            InvalidArgumentError: ``value`` is too short, too long, or not printable ASCII without spaces.
+            InvalidArgumentError: ``value`` is too short, too long, or not printable ASCII without spaces and commas.
         """
         key = value or self._randomness.key()
-        if not KEY_MIN <= len(key) <= KEY_MAX or not all(ord(character) in _PRINTABLE for character in key):
+        if not KEY_MIN <= len(key) <= KEY_MAX or not _ALLOWED.issuperset(key):
             raise InvalidArgumentError(
-                Violation("key_value", f"must be {KEY_MIN} to {KEY_MAX} printable ASCII characters without spaces")
+                Violation(
+                    "key_value", f"must be {KEY_MIN} to {KEY_MAX} printable ASCII characters without spaces and commas"
+                )
             )
         new = _digests(record.salt, name, key)
         if any(other.digest == new.digest and other.name != name.value for other in record.keys):

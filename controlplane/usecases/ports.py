@@ -13,6 +13,7 @@ from controlplane.domain.instances import InstanceRecord
 from controlplane.domain.operations import AuditEvent, OperationError, OperationRecord, Verb
 from controlplane.domain.records import DeploymentRecord, EndpointRecord
 from controlplane.domain.registry import AssetRecord, Registered
+from controlplane.domain.signing import PublicKey, SigningKey
 from controlplane.domain.specs import EnvironmentSpec, ModelSpec
 
 SpecT = TypeVar("SpecT", ModelSpec, EnvironmentSpec)
@@ -54,6 +55,16 @@ class Registry(Protocol[SpecT]):
     async def save(self, record: Registered[SpecT]) -> None: ...
     async def remove(self, uid: str) -> None: ...
     async def users(self, uid: str) -> Sequence[str]: ...
+
+
+class SigningKeyStore(Protocol):
+    """The keys that sign tokens."""
+
+    async def all(self) -> Sequence[SigningKey]: ...
+    async def add(self, key: SigningKey, sealed: bytes) -> None: ...
+    async def save(self, key: SigningKey) -> None: ...
+    async def remove(self, kids: Collection[str]) -> None: ...
+    async def sealed(self, kid: str) -> bytes: ...
 
 
 class Assets(Protocol):
@@ -110,6 +121,8 @@ class Transaction(Protocol):
     @property
     def environments(self) -> Registry[EnvironmentSpec]: ...
     @property
+    def signing_keys(self) -> SigningKeyStore: ...
+    @property
     def assets(self) -> Assets: ...
     @property
     def instances(self) -> Instances: ...
@@ -144,6 +157,16 @@ class Vault(Protocol):
 
     def open(self, endpoint_uid: str, name: str, sealed: bytes) -> str:
         """The key. Raises StoreError when it cannot be decrypted."""
+
+
+class TokenSigner(Protocol):
+    """Makes keys and signatures. Slow: call it off the event loop."""
+
+    def generate(self, kid: str) -> tuple[PublicKey, str]:
+        """A new key: its public part, and the private one as text."""
+
+    def sign(self, public: PublicKey, private: str, claims: Mapping[str, str | int]) -> str:
+        """A token."""
 
 
 class Randomness(Protocol):

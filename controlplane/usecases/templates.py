@@ -7,12 +7,13 @@ from dataclasses import replace
 from controlplane.domain.errors import ErrorReason, InvalidArgumentError, NotFoundError, Violation
 from controlplane.domain.instances import InstanceTemplate, ModelFiles
 from controlplane.domain.names import Versioned
-from controlplane.domain.specs import Asset, AssetKind, DeploymentSpec, EnvironmentSpec
+from controlplane.domain.records import EndpointRecord
+from controlplane.domain.specs import Asset, AssetKind, AuthMode, DeploymentSpec, EnvironmentSpec
 from controlplane.usecases.ports import Transaction
 
 
 async def resolve(
-    transaction: Transaction, endpoint: str, deployment: str, spec: DeploymentSpec
+    transaction: Transaction, endpoint: EndpointRecord, deployment: str, spec: DeploymentSpec
 ) -> tuple[DeploymentSpec, InstanceTemplate]:
     """The spec with ``latest`` replaced by versions, and its template.
 
@@ -24,7 +25,7 @@ async def resolve(
     named, environment = await _environment(transaction, spec.environment)
     spec = replace(spec, model=model, environment=named)
     return spec, InstanceTemplate(
-        endpoint=endpoint,
+        endpoint=endpoint.name,
         deployment=deployment,
         model=files,
         code=await _code(transaction, spec.code_asset),
@@ -37,6 +38,7 @@ async def resolve(
         readiness_probe=spec.readiness_probe,
         instance_type=spec.instance_type,
         model_mount_path=spec.model_mount_path,
+        takes_tokens=endpoint.spec.auth_mode is AuthMode.AML_TOKEN,
     )
 
 

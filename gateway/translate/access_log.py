@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import grpc_service_pb2, substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, grpc_service_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
@@ -56,17 +56,16 @@ LINE = (
     f"{_MODEL_CODE}"
 )
 """Cluster (either part ``-`` where there is none), status, microseconds from the first byte in to the last one out,
-the model's status. Nothing that a client or a model can choose is in it."""
+the model's status (``-`` for 200, which only the model says). Nothing that a client or a model can choose is in it."""
 
 FLUSH_MS = 200
 """Figures are that old at most. What was not flushed when Envoy is killed is in the file alone, if at all."""
+_OK = 200
 _BUFFER_BYTES = 64 * 1024
 
 
 def access_logs(path: Path) -> list[accesslog_pb2.AccessLog]:
-    """Both logs of every request; the file is at ``path``."""
-    layout = substitution_format_string_pb2.SubstitutionFormatString(omit_empty_values=True)
-    layout.json_format.update(FIELDS)
+    """The logs of every request: the file at ``path``, and the lines for the control plane."""
     control = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=names.CONTROL_CLUSTER)
     lines = logs_service_pb2.OpenTelemetryAccessLogConfig(
         common_config=als_pb2.CommonGrpcAccessLogConfig(
@@ -80,9 +79,22 @@ def access_logs(path: Path) -> list[accesslog_pb2.AccessLog]:
     )
     lines.body.string_value = LINE
     return [
-        accesslog_pb2.AccessLog(
-            name="envoy.access_loggers.file",
-            typed_config=messages.pack(file_pb2.FileAccessLog(path=str(path), log_format=layout)),
-        ),
+        # Only the model says 200, so that this is known without a script having noted it: see response.lua.
+        _file(path, accesslog_pb2.ComparisonFilter.EQ, _OK),
+        _file(path, accesslog_pb2.ComparisonFilter.NE, _MODEL_CODE),
         accesslog_pb2.AccessLog(name="envoy.access_loggers.open_telemetry", typed_config=messages.pack(lines)),
     ]
+
+
+def _file(path: Path, comparison: accesslog_pb2.ComparisonFilter.Op, model_code: str | int) -> accesslog_pb2.AccessLog:
+    """The log of the requests whose status is 200, or is not."""
+    layout = substitution_format_string_pb2.SubstitutionFormatString(omit_empty_values=True)
+    layout.json_format.update(FIELDS | {"ModelStatusCode": model_code})
+    status = accesslog_pb2.ComparisonFilter(
+        op=comparison, value=base_pb2.RuntimeUInt32(default_value=_OK, runtime_key="penstock.none")
+    )
+    return accesslog_pb2.AccessLog(
+        name="envoy.access_loggers.file",
+        typed_config=messages.pack(file_pb2.FileAccessLog(path=str(path), log_format=layout)),
+        filter=accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=status)),
+    )

@@ -1,7 +1,7 @@
 """What clients read when the gateway itself answers: ``{"error": {"code", "message"}}``, whatever went wrong.
 
 Envoy's own answers are plain text with a status of its choosing. They are recognised by response flag where there is
-one (a status can have several causes), else by status. Answers written here or in Lua are JSON already and pass.
+one (a status can have several causes), else by status. Other answers written here or in Lua are JSON already and pass.
 """
 
 from __future__ import annotations
@@ -45,8 +45,16 @@ NO_TRAFFIC = Answer(
 )
 TOO_LARGE = Answer(413, "RequestTooLarge", "The request body is larger than this endpoint accepts.")
 NO_GRPC = Answer(503, "NoGrpc", "No instance of the deployment answers gRPC.")
-_CHALLENGE = (("www-authenticate", 'Bearer realm="penstock"'),)
-NO_CREDENTIAL = Answer(401, "Unauthorized", "A credential is required: send 'Authorization: Bearer KEY'.", _CHALLENGE)
+_NO_CREDENTIAL = Answer(
+    401,
+    "Unauthorized",
+    "A credential is required: send 'Authorization: Bearer KEY' (or TOKEN).",
+    (("www-authenticate", 'Bearer realm="penstock"'),),
+)
+_BAD_CREDENTIAL = (("www-authenticate", 'Bearer realm="penstock", error="invalid_token"'),)
+_REFUSED = Answer(401, "Unauthorized", "The credential is not valid for this endpoint.", _BAD_CREDENTIAL)
+_SAID = Answer(401, "Unauthorized", "%LOCAL_REPLY_BODY%", _BAD_CREDENTIAL)
+"""The key check and the token check say themselves what is wrong, in a sentence of theirs."""
 
 _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
     # A request can carry several flags (a failed attempt, then a timeout): the most telling comes first.
@@ -74,8 +82,6 @@ _BY_FLAG: tuple[tuple[tuple[str, ...], Answer], ...] = (
 
 _BY_STATUS: tuple[tuple[int, Answer], ...] = (
     (400, Answer(400, "BadRequest", "The request is not valid HTTP, or its path is not allowed.")),
-    # The RBAC backstop (gateway.translate.auth): a request without a proven client got past the key check.
-    (403, NO_CREDENTIAL),
     (408, Answer(408, "RequestTimeout", "The request was not received in time.")),
     (413, TOO_LARGE),
     (426, Answer(426, "UpgradeRequired", "This version of HTTP is not supported.")),
@@ -100,9 +106,13 @@ _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 426: 12, 429: 8
 """gRPC's codes (grpc.github.io, "Status codes and their use in gRPC"). Envoy makes 404 UNIMPLEMENTED, and 429
 UNAVAILABLE, which clients repeat at once."""
 _GRPC_UNAVAILABLE = 14
+_NO_GRPC_CREDENTIAL = Answer(
+    401, "Unauthorized", "The credential is missing or not valid: send 'authorization: Bearer KEY' (or TOKEN)."
+)
 _GRPC_ONLY: tuple[tuple[int, Answer], ...] = (
     # To others the key check says these in JSON, and more precisely.
-    (401, Answer(401, "Unauthorized", "The credential is missing or not valid: send 'authorization: Bearer KEY'.")),
+    (401, _NO_GRPC_CREDENTIAL),
+    (403, _NO_GRPC_CREDENTIAL),
     (404, UNKNOWN_ENDPOINT),
 )
 _SPOKEN = (400, 404, 503)
@@ -131,6 +141,11 @@ def _mappers() -> Iterator[hcm.ResponseMapper]:
     yield _mapper(upgrade, UPGRADE_REFUSED, UPGRADE_REFUSED.body(), ())
     hosts = _both(_status(403), _header(":authority", string_pb2.StringMatcher(contains=",")))
     yield _mapper(hosts, MALFORMED_HOST, MALFORMED_HOST.body(), ())
+    # 403 is the backstop (gateway.translate.auth): a credential was genuine but not for here, or none was proven.
+    anonymous = _header("authorization", absent=True)
+    for status, named in ((401, _SAID), (403, _REFUSED)):
+        for condition, answer in ((_both(_status(status), anonymous), _NO_CREDENTIAL), (_status(status), named)):
+            yield _mapper(condition, answer, answer.body(), answer.headers)
     for status, answer in _BY_STATUS:
         yield _mapper(_status(status), answer, answer.body(), answer.headers)
 
@@ -172,8 +187,10 @@ def _status(status: int) -> accesslog_pb2.AccessLogFilter:
     return accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison))
 
 
-def _header(name: str, value: string_pb2.StringMatcher | None = None) -> accesslog_pb2.AccessLogFilter:
-    matcher = route_components_pb2.HeaderMatcher(name=name)
+def _header(
+    name: str, value: string_pb2.StringMatcher | None = None, *, absent: bool = False
+) -> accesslog_pb2.AccessLogFilter:
+    matcher = route_components_pb2.HeaderMatcher(name=name, invert_match=absent)
     if value is None:
         matcher.present_match = True
     else:

@@ -40,7 +40,8 @@ def route_configuration(route: EndpointRoute) -> Resource:
         request_headers_to_remove=[names.HEADER_ENDPOINT],
     )
     host.typed_per_filter_config[address.FILTER].CopyFrom(address.known())
-    host.typed_per_filter_config[auth.LUA_FILTER].CopyFrom(auth.per_route(route.auth))
+    for filter_name, config in auth.per_route(route.name, route.auth):
+        host.typed_per_filter_config[filter_name].CopyFrom(config)
     host.typed_per_filter_config[limits.BUFFER_FILTER].CopyFrom(limits.body_limit(route.max_request_bytes))
     if route.rate_limit is not None:
         host.typed_per_filter_config[limits.RATE_FILTER].CopyFrom(limits.rate_limit(route.rate_limit))

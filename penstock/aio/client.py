@@ -12,7 +12,6 @@ from penstock.aio.environments import Environments
 from penstock.aio.models import Models
 from penstock.aio.publisher import Publisher
 from penstock.aio.transport import Transport
-from penstock.errors import UnsupportedError
 from penstock.retry import Retry
 from penstock.settings import Settings, connection
 from penstock.v1.endpoint_pb2 import AUTH_MODE_AML_TOKEN
@@ -89,20 +88,19 @@ class Client:
     ) -> scoring.ScoringResponse:
         """Score ``data`` (bytes and text as they are, anything else as JSON) and return the answer.
 
-        ``deployment`` picks one, without traffic too. ``credential`` is a key or a token; by default the primary key.
+        ``deployment`` picks one, without traffic too. ``credential`` is a key or a token; by default the primary key,
+        or a new token.
 
         Raises:
             InvokeError: any answer but 200, or none.
-            ApiError: the endpoint, or its keys, cannot be read.
+            ApiError: the endpoint, or its credentials, cannot be read.
         """
         found = await self.endpoints.get(endpoint)
-        if not credential and found.auth_mode == AUTH_MODE_AML_TOKEN:
-            raise UnsupportedError(
-                f"'{endpoint}' takes tokens, and this platform issues none yet: give one as `credential`",
-                code="INVALID_ARGUMENT",
-                reason="UNSUPPORTED",
-            )
-        credential = credential or (await self.endpoints.keys(endpoint)).primary_key
+        if not credential:
+            if found.auth_mode == AUTH_MODE_AML_TOKEN:
+                credential = (await self.endpoints.token(endpoint)).access_token
+            else:
+                credential = (await self.endpoints.keys(endpoint)).primary_key
         headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
         if deployment:
             headers["azureml-model-deployment"] = deployment

@@ -9,7 +9,7 @@ from penstock.aio.transport import Transport
 from penstock.names import endpoint_name
 from penstock.v1 import endpoint_service_pb2 as pb
 from penstock.v1.endpoint_pb2 import Endpoint
-from penstock.v1.endpoint_service_pb2 import EndpointKeys, WatchEndpointResponse
+from penstock.v1.endpoint_service_pb2 import EndpointKeys, EndpointToken, WatchEndpointResponse
 from penstock.v1.metrics_service_pb2 import EndpointMetrics, GetEndpointMetricsRequest, WatchEndpointMetricsRequest
 
 
@@ -74,6 +74,16 @@ class Endpoints:
         kind = pb.KEY_TYPE_SECONDARY if secondary else pb.KEY_TYPE_PRIMARY
         request = pb.RegenerateKeyRequest(name=endpoint_name(name), key_type=kind, key_value=value)
         return await self._transport.change(self._transport.endpoints.RegenerateKey, request)
+
+    async def token(self, name: str) -> EndpointToken:
+        """A new token of an endpoint whose ``auth_mode`` is ``aml_token``."""
+        request = pb.GetTokenRequest(name=endpoint_name(name))
+        return await self._transport.read(self._transport.endpoints.GetToken, request)
+
+    async def revoke_tokens(self, name: str) -> None:
+        """Refuse every token issued until now, within a second."""
+        request = pb.RevokeTokensRequest(name=endpoint_name(name))
+        await self._transport.change(self._transport.endpoints.RevokeTokens, request)
 
     def watch(self, name: str) -> AsyncIterator[WatchEndpointResponse]:
         """The endpoint and its deployments as they are, then at every change, until the endpoint is gone."""

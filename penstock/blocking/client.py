@@ -13,7 +13,6 @@ from penstock.blocking.environments import Environments
 from penstock.blocking.models import Models
 from penstock.blocking.publisher import Publisher
 from penstock.blocking.transport import Transport
-from penstock.errors import UnsupportedError
 from penstock.retry import Retry
 from penstock.settings import Settings, connection
 from penstock.v1.endpoint_pb2 import AUTH_MODE_AML_TOKEN
@@ -90,20 +89,19 @@ class Client:
     ) -> scoring.ScoringResponse:
         """Score ``data`` (bytes and text as they are, anything else as JSON) and return the answer.
 
-        ``deployment`` picks one, without traffic too. ``credential`` is a key or a token; by default the primary key.
+        ``deployment`` picks one, without traffic too. ``credential`` is a key or a token; by default the primary key,
+        or a new token.
 
         Raises:
             InvokeError: any answer but 200, or none.
-            ApiError: the endpoint, or its keys, cannot be read.
+            ApiError: the endpoint, or its credentials, cannot be read.
         """
         found = self.endpoints.get(endpoint)
-        if not credential and found.auth_mode == AUTH_MODE_AML_TOKEN:
-            raise UnsupportedError(
-                f"'{endpoint}' takes tokens, and this platform issues none yet: give one as `credential`",
-                code="INVALID_ARGUMENT",
-                reason="UNSUPPORTED",
-            )
-        credential = credential or (self.endpoints.keys(endpoint)).primary_key
+        if not credential:
+            if found.auth_mode == AUTH_MODE_AML_TOKEN:
+                credential = (self.endpoints.token(endpoint)).access_token
+            else:
+                credential = (self.endpoints.keys(endpoint)).primary_key
         headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
         if deployment:
             headers["azureml-model-deployment"] = deployment

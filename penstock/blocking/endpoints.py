@@ -10,7 +10,7 @@ from penstock.blocking.transport import Transport
 from penstock.names import endpoint_name
 from penstock.v1 import endpoint_service_pb2 as pb
 from penstock.v1.endpoint_pb2 import Endpoint
-from penstock.v1.endpoint_service_pb2 import EndpointKeys, WatchEndpointResponse
+from penstock.v1.endpoint_service_pb2 import EndpointKeys, EndpointToken, WatchEndpointResponse
 from penstock.v1.metrics_service_pb2 import EndpointMetrics, GetEndpointMetricsRequest, WatchEndpointMetricsRequest
 
 
@@ -75,6 +75,16 @@ class Endpoints:
         kind = pb.KEY_TYPE_SECONDARY if secondary else pb.KEY_TYPE_PRIMARY
         request = pb.RegenerateKeyRequest(name=endpoint_name(name), key_type=kind, key_value=value)
         return self._transport.change(self._transport.endpoints.RegenerateKey, request)
+
+    def token(self, name: str) -> EndpointToken:
+        """A new token of an endpoint whose ``auth_mode`` is ``aml_token``."""
+        request = pb.GetTokenRequest(name=endpoint_name(name))
+        return self._transport.read(self._transport.endpoints.GetToken, request)
+
+    def revoke_tokens(self, name: str) -> None:
+        """Refuse every token issued until now, within a second."""
+        request = pb.RevokeTokensRequest(name=endpoint_name(name))
+        self._transport.change(self._transport.endpoints.RevokeTokens, request)
 
     def watch(self, name: str) -> Iterator[WatchEndpointResponse]:
         """The endpoint and its deployments as they are, then at every change, until the endpoint is gone."""

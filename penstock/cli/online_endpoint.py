@@ -13,7 +13,7 @@ from penstock.cli.command import Columns, Command, Raw
 from penstock.cli.context import Context
 from penstock.errors import UsageError
 from penstock.names import short_name
-from penstock.v1.endpoint_pb2 import Endpoint
+from penstock.v1.endpoint_pb2 import AUTH_MODE_AML_TOKEN, Endpoint
 
 _UPDATABLE = ("traffic", "mirror_traffic", "description", "tags", "properties")
 TABLE = Columns(
@@ -107,12 +107,19 @@ def invoke(context: Context, parsed: argparse.Namespace) -> Raw:
 
 
 def get_credentials(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
-    """Show both keys."""
+    """Show both keys, or a new token."""
+    if _takes_tokens(context, parsed.name):
+        return shapes.token(context.client.endpoints.token(parsed.name))
     return shapes.credentials(context.client.endpoints.keys(parsed.name))
 
 
 def regenerate_keys(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
-    """Replace one key, and show both."""
+    """Replace one key and show both; or end all tokens and show a new one."""
+    if _takes_tokens(context, parsed.name):
+        if parsed.key_value:
+            raise UsageError(f"'{parsed.name}' takes tokens, which cannot be chosen: leave --key-value out")
+        context.client.endpoints.revoke_tokens(parsed.name)
+        return shapes.token(context.client.endpoints.token(parsed.name))
     keys = context.client.endpoints.regenerate_key(
         parsed.name, secondary=parsed.key_type == "secondary", value=parsed.key_value or ""
     )
@@ -166,6 +173,10 @@ def _update_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.no_wait(parser)
 
 
+def _takes_tokens(context: Context, name: str) -> bool:
+    return context.client.endpoints.get(name).auth_mode == AUTH_MODE_AML_TOKEN
+
+
 def _changed(context: Context, name: str, parsed: argparse.Namespace) -> tuple[Endpoint, set[str]]:
     """What ``--set`` makes of the endpoint as it is, and the fields that differ."""
     now = context.client.endpoints.get(name)
@@ -188,6 +199,11 @@ COMMANDS = (
     Command("delete", "Delete an endpoint with its deployments.", delete, delete_arguments),
     Command("invoke", "Send a request to an endpoint.", invoke, invoke_arguments),
     Command("metrics", "Show requests, latencies and load.", metrics.metrics, name_arguments, metrics.TABLE),
-    Command("get-credentials", "Show an endpoint's keys.", get_credentials, name_arguments),
-    Command("regenerate-keys", "Replace one of an endpoint's keys.", regenerate_keys, regenerate_arguments),
+    Command("get-credentials", "Show an endpoint's keys, or a new token.", get_credentials, name_arguments),
+    Command(
+        "regenerate-keys",
+        "Replace one of the keys, or end all tokens.",
+        regenerate_keys,
+        regenerate_arguments,
+    ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.names import reference, short_name
 from penstock.v1 import common_pb2, deployment_pb2, endpoint_pb2, environment_pb2, instance_pb2, model_pb2
-from penstock.v1.endpoint_service_pb2 import EndpointKeys
+from penstock.v1.endpoint_service_pb2 import EndpointKeys, EndpointToken
 from penstock.v1.platform_service_pb2 import PlatformStatus
 
 
@@ -97,6 +97,16 @@ def probe(message: deployment_pb2.ProbeSettings) -> dict[str, Any]:
 def credentials(keys: EndpointKeys) -> dict[str, Any]:
     """An endpoint's keys."""
     return {"primaryKey": keys.primary_key, "secondaryKey": keys.secondary_key}
+
+
+def token(token: EndpointToken) -> dict[str, Any]:
+    """A token; its times are unix seconds."""
+    return {
+        "accessToken": token.access_token,
+        "expiryTimeUtc": token.expiry_time.seconds,
+        "refreshAfterTimeUtc": token.refresh_after_time.seconds,
+        "tokenType": token.token_type,
+    }
 
 
 def model(message: model_pb2.Model) -> dict[str, Any]:

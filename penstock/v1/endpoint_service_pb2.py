@@ -26,11 +26,12 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from penstock.v1 import deployment_pb2 as penstock_dot_v1_dot_deployment__pb2
 from penstock.v1 import endpoint_pb2 as penstock_dot_v1_dot_endpoint__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/endpoint_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cpenstock/v1/deployment.proto\x1a\x1apenstock/v1/endpoint.proto\"x\n\x15\x43reateEndpointRequest\x12\x19\n\x0b\x65ndpoint_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"B\n\x12GetEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"M\n\x14ListEndpointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Z\n\x15ListEndpointsResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x15UpdateEndpointRequest\x12-\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"S\n\x15\x44\x65leteEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"?\n\x0fListKeysRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x85\x01\n\x14RegenerateKeyRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12,\n\x08key_type\x18\x02 \x01(\x0e\x32\x14.penstock.v1.KeyTypeB\x04\xe2\x41\x01\x02\x12\x11\n\tkey_value\x18\x03 \x01(\t\":\n\x0c\x45ndpointKeys\x12\x13\n\x0bprimary_key\x18\x01 \x01(\t\x12\x15\n\rsecondary_key\x18\x02 \x01(\t\"D\n\x14WatchEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x7f\n\x15WatchEndpointResponse\x12\'\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.Endpoint\x12,\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08*Q\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10KEY_TYPE_PRIMARY\x10\x01\x12\x16\n\x12KEY_TYPE_SECONDARY\x10\x02\x32\x9d\x05\n\x0f\x45ndpointService\x12S\n\x0e\x43reateEndpoint\x12\".penstock.v1.CreateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x45\n\x0bGetEndpoint\x12\x1f.penstock.v1.GetEndpointRequest\x1a\x15.penstock.v1.Endpoint\x12V\n\rListEndpoints\x12!.penstock.v1.ListEndpointsRequest\x1a\".penstock.v1.ListEndpointsResponse\x12S\n\x0eUpdateEndpoint\x12\".penstock.v1.UpdateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12S\n\x0e\x44\x65leteEndpoint\x12\".penstock.v1.DeleteEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x43\n\x08ListKeys\x12\x1c.penstock.v1.ListKeysRequest\x1a\x19.penstock.v1.EndpointKeys\x12M\n\rRegenerateKey\x12!.penstock.v1.RegenerateKeyRequest\x1a\x19.penstock.v1.EndpointKeys\x12X\n\rWatchEndpoint\x12!.penstock.v1.WatchEndpointRequest\x1a\".penstock.v1.WatchEndpointResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/endpoint_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpenstock/v1/deployment.proto\x1a\x1apenstock/v1/endpoint.proto\"x\n\x15\x43reateEndpointRequest\x12\x19\n\x0b\x65ndpoint_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12-\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"B\n\x12GetEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"M\n\x14ListEndpointsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Z\n\x15ListEndpointsResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x15UpdateEndpointRequest\x12-\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.EndpointB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"S\n\x15\x44\x65leteEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"?\n\x0fListKeysRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x85\x01\n\x14RegenerateKeyRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\x12,\n\x08key_type\x18\x02 \x01(\x0e\x32\x14.penstock.v1.KeyTypeB\x04\xe2\x41\x01\x02\x12\x11\n\tkey_value\x18\x03 \x01(\t\":\n\x0c\x45ndpointKeys\x12\x13\n\x0bprimary_key\x18\x01 \x01(\t\x12\x15\n\rsecondary_key\x18\x02 \x01(\t\"?\n\x0fGetTokenRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\xa2\x01\n\rEndpointToken\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12/\n\x0b\x65xpiry_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12refresh_after_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntoken_type\x18\x04 \x01(\t\"C\n\x13RevokeTokensRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"K\n\x14RevokeTokensResponse\x12\x33\n\x0fnot_before_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x14WatchEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Endpoint\"\x7f\n\x15WatchEndpointResponse\x12\'\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x15.penstock.v1.Endpoint\x12,\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32\x17.penstock.v1.Deployment\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08*Q\n\x07KeyType\x12\x18\n\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10KEY_TYPE_PRIMARY\x10\x01\x12\x16\n\x12KEY_TYPE_SECONDARY\x10\x02\x32\xb8\x06\n\x0f\x45ndpointService\x12S\n\x0e\x43reateEndpoint\x12\".penstock.v1.CreateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x45\n\x0bGetEndpoint\x12\x1f.penstock.v1.GetEndpointRequest\x1a\x15.penstock.v1.Endpoint\x12V\n\rListEndpoints\x12!.penstock.v1.ListEndpointsRequest\x1a\".penstock.v1.ListEndpointsResponse\x12S\n\x0eUpdateEndpoint\x12\".penstock.v1.UpdateEndpointRequest\x1a\x1d.google.longrunning.Operation\x12S\n\x0e\x44\x65leteEndpoint\x12\".penstock.v1.DeleteEndpointRequest\x1a\x1d.google.longrunning.Operation\x12\x43\n\x08ListKeys\x12\x1c.penstock.v1.ListKeysRequest\x1a\x19.penstock.v1.EndpointKeys\x12M\n\rRegenerateKey\x12!.penstock.v1.RegenerateKeyRequest\x1a\x19.penstock.v1.EndpointKeys\x12\x44\n\x08GetToken\x12\x1c.penstock.v1.GetTokenRequest\x1a\x1a.penstock.v1.EndpointToken\x12S\n\x0cRevokeTokens\x12 .penstock.v1.RevokeTokensRequest\x1a!.penstock.v1.RevokeTokensResponse\x12X\n\rWatchEndpoint\x12!.penstock.v1.WatchEndpointRequest\x1a\".penstock.v1.WatchEndpointResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,32 +54,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGENERATEKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025penstock.dev/Endpoint'
   _globals['_REGENERATEKEYREQUEST'].fields_by_name['key_type']._loaded_options = None
   _globals['_REGENERATEKEYREQUEST'].fields_by_name['key_type']._serialized_options = b'\342A\001\002'
+  _globals['_GETTOKENREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETTOKENREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025penstock.dev/Endpoint'
+  _globals['_REVOKETOKENSREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REVOKETOKENSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025penstock.dev/Endpoint'
   _globals['_WATCHENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_WATCHENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025penstock.dev/Endpoint'
-  _globals['_KEYTYPE']._serialized_start=1291
-  _globals['_KEYTYPE']._serialized_end=1372
-  _globals['_CREATEENDPOINTREQUEST']._serialized_start=240
-  _globals['_CREATEENDPOINTREQUEST']._serialized_end=360
-  _globals['_GETENDPOINTREQUEST']._serialized_start=362
-  _globals['_GETENDPOINTREQUEST']._serialized_end=428
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=430
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=507
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=509
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=599
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=602
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=744
-  _globals['_DELETEENDPOINTREQUEST']._serialized_start=746
-  _globals['_DELETEENDPOINTREQUEST']._serialized_end=829
-  _globals['_LISTKEYSREQUEST']._serialized_start=831
-  _globals['_LISTKEYSREQUEST']._serialized_end=894
-  _globals['_REGENERATEKEYREQUEST']._serialized_start=897
-  _globals['_REGENERATEKEYREQUEST']._serialized_end=1030
-  _globals['_ENDPOINTKEYS']._serialized_start=1032
-  _globals['_ENDPOINTKEYS']._serialized_end=1090
-  _globals['_WATCHENDPOINTREQUEST']._serialized_start=1092
-  _globals['_WATCHENDPOINTREQUEST']._serialized_end=1160
-  _globals['_WATCHENDPOINTRESPONSE']._serialized_start=1162
-  _globals['_WATCHENDPOINTRESPONSE']._serialized_end=1289
-  _globals['_ENDPOINTSERVICE']._serialized_start=1375
-  _globals['_ENDPOINTSERVICE']._serialized_end=2044
+  _globals['_KEYTYPE']._serialized_start=1700
+  _globals['_KEYTYPE']._serialized_end=1781
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=273
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=393
+  _globals['_GETENDPOINTREQUEST']._serialized_start=395
+  _globals['_GETENDPOINTREQUEST']._serialized_end=461
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=463
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=540
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=542
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=632
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=635
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=777
+  _globals['_DELETEENDPOINTREQUEST']._serialized_start=779
+  _globals['_DELETEENDPOINTREQUEST']._serialized_end=862
+  _globals['_LISTKEYSREQUEST']._serialized_start=864
+  _globals['_LISTKEYSREQUEST']._serialized_end=927
+  _globals['_REGENERATEKEYREQUEST']._serialized_start=930
+  _globals['_REGENERATEKEYREQUEST']._serialized_end=1063
+  _globals['_ENDPOINTKEYS']._serialized_start=1065
+  _globals['_ENDPOINTKEYS']._serialized_end=1123
+  _globals['_GETTOKENREQUEST']._serialized_start=1125
+  _globals['_GETTOKENREQUEST']._serialized_end=1188
+  _globals['_ENDPOINTTOKEN']._serialized_start=1191
+  _globals['_ENDPOINTTOKEN']._serialized_end=1353
+  _globals['_REVOKETOKENSREQUEST']._serialized_start=1355
+  _globals['_REVOKETOKENSREQUEST']._serialized_end=1422
+  _globals['_REVOKETOKENSRESPONSE']._serialized_start=1424
+  _globals['_REVOKETOKENSRESPONSE']._serialized_end=1499
+  _globals['_WATCHENDPOINTREQUEST']._serialized_start=1501
+  _globals['_WATCHENDPOINTREQUEST']._serialized_end=1569
+  _globals['_WATCHENDPOINTRESPONSE']._serialized_start=1571
+  _globals['_WATCHENDPOINTRESPONSE']._serialized_end=1698
+  _globals['_ENDPOINTSERVICE']._serialized_start=1784
+  _globals['_ENDPOINTSERVICE']._serialized_end=2608
 # @@protoc_insertion_point(module_scope)

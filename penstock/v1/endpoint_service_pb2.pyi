@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from penstock.v1 import deployment_pb2 as _deployment_pb2
@@ -258,7 +259,7 @@ class RegenerateKeyRequest(_message.Message):
     key_type: Global___KeyType.ValueType
     """Which key to replace."""
     key_value: _builtins.str
-    """The new key, 16 to 256 printable ASCII characters. Empty means a random one of 256 bits."""
+    """The new key, 16 to 256 printable ASCII characters without commas. Empty means a random one of 256 bits."""
     def __init__(
         self,
         *,
@@ -299,6 +300,112 @@ class EndpointKeys(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EndpointKeys: _TypeAlias = EndpointKeys  # noqa: Y015
+
+@_typing.final
+class GetTokenRequest(_message.Message):
+    """What GetToken takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The endpoint's resource name, "endpoints/NAME"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTokenRequest: _TypeAlias = GetTokenRequest  # noqa: Y015
+
+@_typing.final
+class EndpointToken(_message.Message):
+    """A token that opens one endpoint until it expires. It is stored nowhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRY_TIME_FIELD_NUMBER: _builtins.int
+    REFRESH_AFTER_TIME_FIELD_NUMBER: _builtins.int
+    TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    access_token: _builtins.str
+    """The token, sent as `Authorization: Bearer TOKEN`."""
+    token_type: _builtins.str
+    """"Bearer"."""
+    @_builtins.property
+    def expiry_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops working."""
+
+    @_builtins.property
+    def refresh_after_time(self) -> _timestamp_pb2.Timestamp:
+        """When to ask for the next one."""
+
+    def __init__(
+        self,
+        *,
+        access_token: _builtins.str = ...,
+        expiry_time: _timestamp_pb2.Timestamp | None = ...,
+        refresh_after_time: _timestamp_pb2.Timestamp | None = ...,
+        token_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expiry_time", b"expiry_time", "refresh_after_time", b"refresh_after_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "expiry_time", b"expiry_time", "refresh_after_time", b"refresh_after_time", "token_type", b"token_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndpointToken: _TypeAlias = EndpointToken  # noqa: Y015
+
+@_typing.final
+class RevokeTokensRequest(_message.Message):
+    """What RevokeTokens takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The endpoint's resource name, "endpoints/NAME"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokensRequest: _TypeAlias = RevokeTokensRequest  # noqa: Y015
+
+@_typing.final
+class RevokeTokensResponse(_message.Message):
+    """What RevokeTokens answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def not_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Tokens issued before this moment are refused."""
+
+    def __init__(
+        self,
+        *,
+        not_before_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before_time", b"not_before_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_before_time", b"not_before_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokensResponse: _TypeAlias = RevokeTokensResponse  # noqa: Y015
 
 @_typing.final
 class WatchEndpointRequest(_message.Message):

@@ -72,6 +72,16 @@ class EndpointServiceStub:
                 request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.RegenerateKeyRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.EndpointKeys.FromString,
                 _registered_method=True)
+        self.GetToken = channel.unary_unary(
+                '/penstock.v1.EndpointService/GetToken',
+                request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.GetTokenRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.EndpointToken.FromString,
+                _registered_method=True)
+        self.RevokeTokens = channel.unary_unary(
+                '/penstock.v1.EndpointService/RevokeTokens',
+                request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensResponse.FromString,
+                _registered_method=True)
         self.WatchEndpoint = channel.unary_stream(
                 '/penstock.v1.EndpointService/WatchEndpoint',
                 request_serializer=penstock_dot_v1_dot_endpoint__service__pb2.WatchEndpointRequest.SerializeToString,
@@ -132,6 +142,20 @@ class EndpointServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetToken(self, request, context):
+        """Issues a token of an endpoint whose auth_mode is AUTH_MODE_AML_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeTokens(self, request, context):
+        """Refuses every token issued until now, within a second. Tokens issued later are accepted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEndpoint(self, request, context):
         """Streams the endpoint and its deployments, first as they are, then at every change.
         """
@@ -176,6 +200,16 @@ def add_EndpointServiceServicer_to_server(servicer, server):
                     servicer.RegenerateKey,
                     request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.RegenerateKeyRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_endpoint__service__pb2.EndpointKeys.SerializeToString,
+            ),
+            'GetToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetToken,
+                    request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.GetTokenRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_endpoint__service__pb2.EndpointToken.SerializeToString,
+            ),
+            'RevokeTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeTokens,
+                    request_deserializer=penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensResponse.SerializeToString,
             ),
             'WatchEndpoint': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEndpoint,
@@ -373,6 +407,60 @@ class EndpointService:
             '/penstock.v1.EndpointService/RegenerateKey',
             penstock_dot_v1_dot_endpoint__service__pb2.RegenerateKeyRequest.SerializeToString,
             penstock_dot_v1_dot_endpoint__service__pb2.EndpointKeys.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.EndpointService/GetToken',
+            penstock_dot_v1_dot_endpoint__service__pb2.GetTokenRequest.SerializeToString,
+            penstock_dot_v1_dot_endpoint__service__pb2.EndpointToken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.EndpointService/RevokeTokens',
+            penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensRequest.SerializeToString,
+            penstock_dot_v1_dot_endpoint__service__pb2.RevokeTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class EndpointServiceStub:
     """Shows both keys of an endpoint whose auth_mode is AUTH_MODE_KEY."""
     RegenerateKey: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.RegenerateKeyRequest, _endpoint_service_pb2.EndpointKeys]
     """Replaces one key. The old one stops working within a second; the other key is untouched."""
+    GetToken: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.GetTokenRequest, _endpoint_service_pb2.EndpointToken]
+    """Issues a token of an endpoint whose auth_mode is AUTH_MODE_AML_TOKEN."""
+    RevokeTokens: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.RevokeTokensRequest, _endpoint_service_pb2.RevokeTokensResponse]
+    """Refuses every token issued until now, within a second. Tokens issued later are accepted."""
     WatchEndpoint: _grpc.UnaryStreamMultiCallable[_endpoint_service_pb2.WatchEndpointRequest, _endpoint_service_pb2.WatchEndpointResponse]
     """Streams the endpoint and its deployments, first as they are, then at every change."""
 
@@ -71,6 +75,10 @@ class EndpointServiceAsyncStub(EndpointServiceStub):
     """Shows both keys of an endpoint whose auth_mode is AUTH_MODE_KEY."""
     RegenerateKey: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.RegenerateKeyRequest, _endpoint_service_pb2.EndpointKeys]  # type: ignore[assignment]
     """Replaces one key. The old one stops working within a second; the other key is untouched."""
+    GetToken: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.GetTokenRequest, _endpoint_service_pb2.EndpointToken]  # type: ignore[assignment]
+    """Issues a token of an endpoint whose auth_mode is AUTH_MODE_AML_TOKEN."""
+    RevokeTokens: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.RevokeTokensRequest, _endpoint_service_pb2.RevokeTokensResponse]  # type: ignore[assignment]
+    """Refuses every token issued until now, within a second. Tokens issued later are accepted."""
     WatchEndpoint: _aio.UnaryStreamMultiCallable[_endpoint_service_pb2.WatchEndpointRequest, _endpoint_service_pb2.WatchEndpointResponse]  # type: ignore[assignment]
     """Streams the endpoint and its deployments, first as they are, then at every change."""
 
@@ -132,6 +140,22 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_endpoint_service_pb2.EndpointKeys, _abc.Awaitable[_endpoint_service_pb2.EndpointKeys]]:
         """Replaces one key. The old one stops working within a second; the other key is untouched."""
+
+    @_abc_1.abstractmethod
+    def GetToken(
+        self,
+        request: _endpoint_service_pb2.GetTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_endpoint_service_pb2.EndpointToken, _abc.Awaitable[_endpoint_service_pb2.EndpointToken]]:
+        """Issues a token of an endpoint whose auth_mode is AUTH_MODE_AML_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def RevokeTokens(
+        self,
+        request: _endpoint_service_pb2.RevokeTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_endpoint_service_pb2.RevokeTokensResponse, _abc.Awaitable[_endpoint_service_pb2.RevokeTokensResponse]]:
+        """Refuses every token issued until now, within a second. Tokens issued later are accepted."""
 
     @_abc_1.abstractmethod
     def WatchEndpoint(

@@ -26,9 +26,9 @@ dependencies: [python={sys.version_info.major}.{sys.version_info.minor}]
 """Nothing beside the scorer; built once for each home."""
 
 
-def endpoint_yaml(folder: Path, name: str) -> Path:
+def endpoint_yaml(folder: Path, name: str, auth_mode: str = "key") -> Path:
     """An endpoint."""
-    return written(folder / f"{name}.yml", f"name: {name}\nauth_mode: key\n")
+    return written(folder / f"{name}.yml", f"name: {name}\nauth_mode: {auth_mode}\n")
 
 
 def deployment_yaml(
@@ -67,13 +67,15 @@ request_settings:
     )
 
 
-def serve(platform: Platform, folder: Path, endpoint: str, *names: str, instances: int = 1) -> str:
-    """An endpoint with these deployments, all traffic to the first; its key."""
-    platform.cli("online-endpoint", "create", "-f", endpoint_yaml(folder, endpoint))
+def serve(
+    platform: Platform, folder: Path, endpoint: str, *names: str, instances: int = 1, auth_mode: str = "key"
+) -> str:
+    """An endpoint with these deployments, all traffic to the first; its key, or a token."""
+    platform.cli("online-endpoint", "create", "-f", endpoint_yaml(folder, endpoint, auth_mode))
     for number, name in enumerate(names):
         path = deployment_yaml(folder, endpoint, name, instances=instances)
         platform.cli("online-deployment", "create", "-f", path, *(["--all-traffic"] if number == 0 else []))
-    return platform.key(endpoint)
+    return platform.key(endpoint) if auth_mode == "key" else platform.token(endpoint)
 
 
 def written(path: Path, text: str) -> Path:

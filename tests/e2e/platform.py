@@ -142,6 +142,10 @@ class Platform:
         """The endpoint's primary key."""
         return str(self.json("online-endpoint", "get-credentials", "-n", endpoint)["primaryKey"])
 
+    def token(self, endpoint: str) -> str:
+        """A new token for the endpoint."""
+        return str(self.json("online-endpoint", "get-credentials", "-n", endpoint)["accessToken"])
+
     def score(
         self,
         endpoint: str,

@@ -37,7 +37,7 @@ from penstock.v1 import (
     model_service_pb2_grpc,
     platform_service_pb2_grpc,
 )
-from tests.support.platform import Platform, open_platform, refuse_mount_path
+from tests.support.platform import LIFETIME, Platform, open_platform, refuse_mount_path
 from tests.support.signals import SignalWorld
 
 TOKEN = "the-admin-token"
@@ -174,6 +174,8 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 backend=backend,
                 blobs=blobs,
                 vault=Vault(folder / "master.key"),
+                signing=platform.signing,
+                token_lifetime=LIFETIME,
                 clock=platform.clock,
                 randomness=platform.randomness,
                 admin_token=TOKEN,

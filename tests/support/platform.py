@@ -20,11 +20,15 @@ from controlplane.store.vault import Vault
 from controlplane.usecases.credentials import CredentialUseCases
 from controlplane.usecases.deployments import DeploymentUseCases
 from controlplane.usecases.endpoints import EndpointUseCases
+from controlplane.usecases.es256 import Es256
 from controlplane.usecases.keys import KeyRing
 from controlplane.usecases.ledger import Ledger
+from controlplane.usecases.signing import SigningKeys
+from controlplane.usecases.tokens import TokenUseCases
 
 CALLER = Caller(actor="tester", request_id="request-1")
 CODE = Asset(sha256="c" * 64, kind=AssetKind.FOLDER, basename="src", size_bytes=10)
+ROTATION, LIFETIME = timedelta(hours=10), timedelta(hours=1)
 FILE = Asset(sha256="f" * 64, kind=AssetKind.FILE, basename="model.pkl", size_bytes=20)
 
 
@@ -40,6 +44,9 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self._now.timestamp()
+
+    def advance(self, period: timedelta) -> None:
+        self._now += period
 
 
 class CountingRandomness:
@@ -81,6 +88,8 @@ class Platform:
     randomness: CountingRandomness
     ledger: Ledger
     told: list[Change]
+    signing: SigningKeys
+    tokens: TokenUseCases
 
     async def upload(self, *assets: Asset) -> None:
         """As if these had been uploaded."""
@@ -97,7 +106,11 @@ async def open_platform(folder: Path) -> Platform:
     told: list[Change] = []
     changes.subscribe(told.append)
     ledger = Ledger(clock, randomness)
-    keys = KeyRing(Vault(folder / "master.key"), randomness)
+    vault = Vault(folder / "master.key")
+    keys = KeyRing(vault, randomness)
+    signing = SigningKeys(
+        store=store, vault=vault, randomness=randomness, clock=clock, algorithm=Es256(), rotation=ROTATION
+    )
     return Platform(
         store=store,
         desired=SqlDesiredState(store, clock),
@@ -108,4 +121,6 @@ async def open_platform(folder: Path) -> Platform:
         randomness=randomness,
         ledger=ledger,
         told=told,
+        signing=signing,
+        tokens=TokenUseCases(store, ledger, signing, LIFETIME),
     )

@@ -87,9 +87,7 @@ class InstanceFiles:
 
     def write_policy(self, policy: AuthPolicy) -> None:
         """Replace the policy; whoever reads it sees the old one or the new one."""
-        keys = [{"name": name, "digest": digest} for name, digest in policy.keys]
-        text = json.dumps({"version": 1, "mode": policy.mode, "salt": policy.salt, "keys": keys})
-        files.replace(self.policy, text)
+        files.replace(self.policy, json.dumps({"version": 1, "mode": policy.mode, **_accepted(policy)}))
 
     def ready_since(self) -> datetime | None:
         """Since when it answers, as last noted."""
@@ -156,6 +154,22 @@ def create(
     except BaseException:
         shutil.rmtree(draft.folder, ignore_errors=True)
         raise
+
+
+def _accepted(policy: AuthPolicy) -> dict[str, object]:
+    """The fields of the scorer's format that depend on the mode; see ``penstock_scorer.auth.policy``."""
+    tokens = policy.tokens
+    if tokens is None:
+        keys = [{"name": name, "digest": digest} for name, digest in policy.keys]
+        return {"salt": policy.salt, "keys": keys}
+    jwks = [{"kid": key.kid, "kty": "EC", "crv": "P-256", "x": key.x, "y": key.y} for key in tokens.keys]
+    return {
+        "audience": tokens.audience,
+        "issuer": tokens.issuer,
+        "endpoint": policy.endpoint,
+        "not_before": tokens.not_before,
+        "jwks": {"keys": jwks},
+    }
 
 
 def existing(folder: Path) -> Iterator[InstanceFiles]:

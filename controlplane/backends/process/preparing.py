@@ -88,7 +88,9 @@ class Preparer:
         code, _ = self.files_of(template)
         _check_script(template.scoring_script, code)
         scripts = [] if code is None else [code] if code.is_file() else sorted(code.rglob("*.py"))
-        return hosted.fit(_read(template.environment), hosted.imports_of(scripts))
+        fitted = hosted.fit(_read(template.environment), hosted.imports_of(scripts))
+        extras = (*fitted.scorer_extras, "tokens") if template.takes_tokens else fitted.scorer_extras
+        return replace(fitted, scorer_extras=extras)
 
     def _remember(self, template: InstanceTemplate, key: str) -> None:
         path = self._layout.preparations / f"{template.hash}.json"

@@ -2,15 +2,19 @@
 -- Left alone: 2xx, 429 (the scorer's queue is full), and a 401 with a challenge (the scorer's own key check).
 function envoy_on_response(handle)
   local headers = handle:headers()
+  local status = headers:get(":status")
+  if status == "200" then -- nearly every answer: as few calls as can be
+    headers:remove("x-envoy-upstream-service-time")
+    return
+  end
   -- Only what an upstream answered carries it; the gateway's own answers are complete already.
   if not headers:get("x-envoy-upstream-service-time") then
-    if headers:get(":status") == "401" then
+    if status == "401" then
       headers:remove("azureml-model-deployment") -- Envoy adds the route's; who has no key learns no names
     end
     return
   end
   headers:remove("x-envoy-upstream-service-time")
-  local status = headers:get(":status")
   -- For the access logs: a header of that name could be the model's invention.
   handle:streamInfo():dynamicMetadata():set("penstock", "model_code", tonumber(status))
   if tonumber(status) < 300 then

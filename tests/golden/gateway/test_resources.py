@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2, scoped_route_pb2
@@ -16,16 +17,19 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.bootstrap import bootstrap
 from gateway.routes import (
+    AuthMode,
     DeploymentRoute,
     EndpointAuth,
     EndpointRoute,
     Host,
     HostHealth,
     Mirror,
+    PublicKey,
     RateLimit,
     Retry,
     Sticky,
     StickyBy,
+    TokenTrust,
 )
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Resource, ResourceType
@@ -34,6 +38,7 @@ from gateway.translate.endpoints import load_assignment
 from gateway.translate.listener import listener
 from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
+from gateway.translate.tokens import NOBODY, token_filter
 
 Golden = Callable[[str, str], None]
 
@@ -55,6 +60,7 @@ GREEN = DeploymentRoute("green")
 TYPES = {
     ResourceType.CLUSTER: cluster_pb2.Cluster,
     ResourceType.ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
+    ResourceType.EXTENSION: extension_pb2.TypedExtensionConfig,
     ResourceType.LISTENER: listener_pb2.Listener,
     ResourceType.SCOPED_ROUTE: scoped_route_pb2.ScopedRouteConfiguration,
     ResourceType.ROUTE: route_pb2.RouteConfiguration,
@@ -81,6 +87,7 @@ def as_json(resource: Resource) -> str:
         ("route-two", TWO),
         ("route-mirror", replace(TWO, weights=(("blue", 100),), mirror=Mirror("green", 20))),
         ("route-no-traffic", replace(ONE, weights=(("blue", 0),))),
+        ("route-tokens", replace(ONE, auth=EndpointAuth(AuthMode.TOKEN, tokens_not_before=1_800_000_000))),
         ("route-grpc", replace(TWO, deployments=(BOTH, GREEN))),
         ("route-websocket", replace(ONE, websocket=True)),
         ("route-sticky", replace(TWO, sticky=Sticky(StickyBy.HEADER, "x-user"))),
@@ -116,6 +123,12 @@ def test_load_assignment(golden: Golden) -> None:
 
 def test_listener(golden: Golden) -> None:
     golden("listener.json", as_json(listener(SETTINGS)))
+
+
+def test_token_filter(golden: Golden) -> None:
+    trust = TokenTrust("penstock", "penstock-scoring", (PublicKey("new", "eA", "eQ"), PublicKey("old", "eDI", "eTI")))
+    golden("tokens.json", as_json(token_filter(trust)))
+    golden("tokens-nobody.json", as_json(token_filter(NOBODY)))
 
 
 def test_bootstrap(golden: Golden) -> None:

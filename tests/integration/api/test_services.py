@@ -40,6 +40,7 @@ from penstock.v1 import (
     platform_service_pb2,
 )
 from tests.support.api import TOKEN, Client, bearer, open_client
+from tests.support.platform import LIFETIME
 
 pytestmark = pytest.mark.integration
 
@@ -291,6 +292,20 @@ async def test_keys_are_shown_replaced_and_never_stored_in_clear(client: Client)
     stored = (home / "penstock.db").read_bytes()
     assert house.uid.encode() in stored
     assert keys.primary_key.encode() not in stored
+
+
+async def test_a_token_is_issued_and_revoked(client: Client) -> None:
+    await create_house(client, auth_mode=endpoint_pb2.AUTH_MODE_AML_TOKEN)
+    asked = endpoint_service_pb2.GetTokenRequest(name=HOUSE)
+    token = await client.endpoints.GetToken(asked)
+    assert (token.token_type, token.access_token.count(".")) == ("Bearer", 2)
+    assert token.expiry_time.seconds > token.refresh_after_time.seconds > 0
+    revoked = await client.endpoints.RevokeTokens(endpoint_service_pb2.RevokeTokensRequest(name=HOUSE))
+    later = await client.endpoints.GetToken(asked)
+    assert later.expiry_time.seconds - LIFETIME.total_seconds() >= revoked.not_before_time.seconds
+    await client.platform.store.close()  # folds the WAL into the file
+    home = Path(client.address.removeprefix("unix:")).parent
+    assert token.access_token.rpartition(".")[2].encode() not in (home / "penstock.db").read_bytes()
 
 
 async def test_an_endpoint_for_tokens_has_no_keys(client: Client) -> None:

@@ -279,6 +279,18 @@ class _Endpoints(_Servicer, endpoint_service_pb2_grpc.EndpointServiceServicer):
         self.platform.keys[request.name][index] = request.key_value or "regenerated-key-0123"
         return self.ListKeys(request, context)
 
+    def GetToken(self, request: Any, context: Any) -> Any:
+        found(context, self.platform.endpoints, request.name, "ENDPOINT_NOT_FOUND")
+        revoked = self.platform.calls.count("RevokeTokens")
+        token = endpoint_service_pb2.EndpointToken(access_token=f"header.claims.{revoked}", token_type="Bearer")
+        token.expiry_time.FromSeconds(2_000_000_000)
+        token.refresh_after_time.FromSeconds(1_999_999_000)
+        return token
+
+    def RevokeTokens(self, request: Any, context: Any) -> Any:
+        found(context, self.platform.endpoints, request.name, "ENDPOINT_NOT_FOUND")
+        return endpoint_service_pb2.RevokeTokensResponse()
+
     def WatchEndpoint(self, request: Any, context: Any) -> Iterator[Any]:
         endpoint = found(context, self.platform.endpoints, request.name, "ENDPOINT_NOT_FOUND")
         yield endpoint_service_pb2.WatchEndpointResponse(endpoint=endpoint)

@@ -109,6 +109,22 @@ def test_credentials_and_their_renewal(cli: Cli, blue: None) -> None:
     assert after == before | {"secondaryKey": "regenerated-key-0123"}
 
 
+def test_a_token_and_its_end(cli: Cli, project: Path) -> None:
+    cli("online-endpoint", "create", "-n", "signed", "--auth-mode", "aml_token")
+    shown = cli("online-endpoint", "get-credentials", "-n", "signed").json()
+    assert shown == {
+        "accessToken": "header.claims.0",
+        "expiryTimeUtc": 2_000_000_000,
+        "refreshAfterTimeUtc": 1_999_999_000,
+        "tokenType": "Bearer",
+    }
+    assert cli("endpoint", "get-credentials", "-n", "signed").json() == shown
+    renewed = cli("online-endpoint", "regenerate-keys", "-n", "signed").json()
+    assert renewed == shown | {"accessToken": "header.claims.1"}
+    ran = cli("online-endpoint", "regenerate-keys", "-n", "signed", "--key-value", "a-key-of-my-own-1")
+    assert (ran.code, ran.err) == (2, "error: 'signed' takes tokens, which cannot be chosen: leave --key-value out\n")
+
+
 def test_create_of_what_is_there_fails(cli: Cli, blue: None, platform: FakePlatform) -> None:
     ran = cli("online-endpoint", "create", "-f", "endpoint.yml")
     assert (ran.code, ran.out) == (1, "")

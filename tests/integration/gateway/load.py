@@ -26,6 +26,8 @@ class Load:
     """When set, (time, deployment) of each answer."""
     limit: float = math.inf
     """Requests after which to stop."""
+    opened: int = 0
+    """Connections made."""
     _sent: int = 0
     _running: bool = True
 
@@ -60,6 +62,7 @@ class Load:
         loop = asyncio.get_running_loop()
         while self.next():
             done: asyncio.Future[bool] = loop.create_future()
+            self.opened += 1
             transport, _ = await loop.create_connection(lambda done=done: _Client(self, done), "127.0.0.1", self.port)
             finished = await done
             transport.close()

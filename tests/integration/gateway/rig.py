@@ -21,7 +21,7 @@ from gateway.admin import Admin
 from gateway.bootstrap import write_bootstrap
 from gateway.envoy import envoy_argv, find_envoy
 from gateway.router import EnvoyRouter
-from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host
+from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, TokenTrust
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
 from tests.integration.gateway.load import Load
@@ -96,10 +96,12 @@ class Rig:
         self._envoys[-1].kill()
         self._envoys[-1].wait()
 
-    async def restart_control_plane(self, *routes: EndpointRoute) -> None:
-        """End the router, and start another that knows ``routes``."""
+    async def restart_control_plane(self, *routes: EndpointRoute, trust: TokenTrust | None = None) -> None:
+        """End the router, and start another that knows ``routes`` and ``trust``."""
         await self.router.stop()
         self._control_plane(*routes)
+        if trust is not None:
+            await self.router.set_jwks(trust)
         await self.router.start(self.signals.services())
 
     def _control_plane(self, *routes: EndpointRoute) -> None:
@@ -160,9 +162,12 @@ class Rig:
         return Load(self.settings.listen_port, path, dict(BEARER), connections)
 
     @contextlib.asynccontextmanager
-    async def under_load(self, path: str = "/endpoints/e/score", connections: int = 8) -> AsyncIterator[Load]:
+    async def under_load(
+        self, path: str = "/endpoints/e/score", connections: int = 8, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[Load]:
         """Load for as long as the block runs; what was under way at its end is finished."""
         load = self.load(path, connections)
+        load.headers = dict(headers or BEARER)
         task = asyncio.create_task(load.run())
         await asyncio.sleep(0.05)
         try:

@@ -95,6 +95,15 @@ async def test_who_is_let_in(rig: Rig) -> None:
         assert (await rig.get("/endpoints/nobody/score")).status_code == 401
 
 
+async def test_any_key_that_can_be_chosen_opens(rig: Rig) -> None:
+    """Every character the API allows in a key, in the gateway's pattern too."""
+    key = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != ",")
+    auth = EndpointAuth(key_digests=(("primary", digest(key)),))
+    await rig.router.apply(replace(rig.endpoint(rig.deployment("blue", "b1"), blue=100), auth=auth))
+    for _ in range(2):
+        assert (await rig.client.get(SCORE, headers={"authorization": f"Bearer {key}"})).status_code == 200
+
+
 async def test_a_cached_key_does_not_open_another_endpoint(rig: Rig) -> None:
     await serve(rig)
     secret = EndpointAuth(key_digests=(("primary", "0a" * 32),))

@@ -42,5 +42,5 @@ async def test_a_key_check_that_fails_or_is_missing(script: str, monkeypatch: py
         await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
         response = await rig.get("/endpoints/e/score")
         assert (response.status_code, response.json()["error"]["code"]) == (401, "Unauthorized")
-        assert response.headers["www-authenticate"] == 'Bearer realm="penstock"'
+        assert response.headers["www-authenticate"] == 'Bearer realm="penstock", error="invalid_token"'
         assert (await rig.get("/endpoints/e/score", x_penstock_client="primary")).status_code == 401

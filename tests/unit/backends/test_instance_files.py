@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from penstock_scorer.auth import policy as scorer_policy
 
 from controlplane.backends.process import instance_files
 from controlplane.backends.process.instance_files import InstanceFiles, Manifest
@@ -14,8 +15,10 @@ from controlplane.backends.process.layout import Layout
 from controlplane.backends.process.post_mortem import post_mortem
 from controlplane.domain.instances import InstanceFailure, InstanceTemplate, ModelFiles
 from controlplane.domain.names import Versioned
-from controlplane.domain.ports import AuthPolicy
+from controlplane.domain.ports import AuthPolicy, TokenPolicy
+from controlplane.domain.signing import AUDIENCE, ISSUER
 from controlplane.domain.specs import Asset, AssetKind, ProbeSettings
+from controlplane.usecases.es256 import Es256
 
 POLICY = AuthPolicy("house", "key", "00" * 16, (("primary", "ab" * 32),))
 TEMPLATE = InstanceTemplate(
@@ -149,3 +152,19 @@ def test_a_deep_home_has_short_sockets(tmp_path: Path, monkeypatch: pytest.Monke
     folder.mkdir()
     with pytest.raises(OSError, match="belongs to somebody else"):
         layout.run_folder()
+
+
+def test_the_scorer_reads_what_is_written_for_tokens(tmp_path: Path) -> None:
+    algorithm = Es256()
+    public, private = algorithm.generate("k1")
+    files = InstanceFiles(tmp_path)
+    files.write_policy(
+        AuthPolicy("house", "aml_token", "00" * 16, tokens=TokenPolicy(ISSUER, AUDIENCE, 100, (public,)))
+    )
+    text = files.policy.read_text()
+    policy = scorer_policy.parse(text, clock=lambda: 150.0)
+    claims: dict[str, str | int] = {"iss": ISSUER, "aud": AUDIENCE, "sub": "admin", "endpoint": "house", "exp": 200}
+    assert policy.verify(algorithm.sign(public, private, claims | {"iat": 100})) == "admin"
+    assert policy.verify(algorithm.sign(public, private, claims | {"iat": 99})) is None
+    assert policy.verify(algorithm.sign(public, private, claims | {"iat": 100, "endpoint": "barn"})) is None
+    assert private not in text

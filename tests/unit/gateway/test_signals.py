@@ -174,8 +174,8 @@ class TestAccessLogs:
         assert world.logs.requests("house", "blue").latency.count == 2
 
     def test_a_status_that_is_none_counts_as_none(self, world: World) -> None:
-        world.logs.record(["house/blue 99999 1 7", "house/blue 200 1 2x0"])
-        assert totals(world, "house", "blue") == {(0, 0): 1, (200, 0): 1}
+        world.logs.record(["house/blue 99999 1 7", "house/blue 424 1 2x0"])
+        assert totals(world, "house", "blue") == {(0, 0): 1, (424, 0): 1}
 
     def test_what_was_removed_is_forgotten_and_stays_so(self, world: World) -> None:
         world.logs.record(["house/blue 200 1 200", "six/- 401 1 -"])

@@ -71,7 +71,8 @@ def test_a_sound_route_passes() -> None:
             replace(GOOD, deployments=(replace(BLUE, hosts=(Host("i", "localhost:80"),)), GREEN)),
             "'localhost:80' is neither",
         ),
-        (replace(GOOD, auth=EndpointAuth(AuthMode.TOKEN)), "aml_token"),
+        (replace(GOOD, auth=EndpointAuth(AuthMode.TOKEN, (("a", "0a" * 32),))), "takes tokens and has keys"),
+        (replace(GOOD, auth=EndpointAuth(AuthMode.TOKEN, tokens_not_before=-1)), "tokens_not_before"),
         (replace(GOOD, auth=EndpointAuth(key_digests=(("a b", "0a" * 32),))), "client name"),
     ],
 )

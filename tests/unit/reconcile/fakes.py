@@ -17,10 +17,11 @@ from controlplane.domain.instances import (
 )
 from controlplane.domain.ports import AuthPolicy, LogKind, LogLines, Preparation, PreparationError
 from controlplane.domain.records import ClientKey, DeploymentRecord, EndpointRecord, EndpointTree, Report
-from controlplane.domain.specs import DeploymentSpec, EndpointSpec
+from controlplane.domain.signing import PublicKey, SigningKey
+from controlplane.domain.specs import AuthMode, DeploymentSpec, EndpointSpec
 from controlplane.domain.status import ProvisioningState
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
-from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError
+from gateway.routes import EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,18 +46,20 @@ class MemoryState:
         self.latency = 0.0
         """Seconds that forgetting instances takes."""
 
-    def create_endpoint(self, name: str = "house", traffic: Mapping[str, int] | None = None) -> None:
+    def create_endpoint(
+        self, name: str = "house", traffic: Mapping[str, int] | None = None, auth_mode: AuthMode = AuthMode.KEY
+    ) -> None:
         record = EndpointRecord(
             name=name,
             uid=f"uid-{name}",
             etag="1",
             generation=1,
-            spec=EndpointSpec(traffic=traffic or {}),
+            spec=EndpointSpec(auth_mode, traffic=traffic or {}),
             report=Report(0, ProvisioningState.CREATING),
             created=START,
             updated=START,
             salt="00",
-            keys=(ClientKey("primary", "aa", "bb"),),
+            keys=(ClientKey("primary", "aa", "bb"),) if auth_mode is AuthMode.KEY else (),
         )
         self.trees[name] = EndpointTree(record)
 
@@ -290,6 +293,7 @@ class MemoryRouter:
         self.routes: dict[str, EndpointRoute] = {}
         self.history: list[EndpointRoute] = []
         self.preloaded: tuple[EndpointRoute, ...] = ()
+        self.trusts: list[TokenTrust] = []
 
     def preload(self, routes: tuple[EndpointRoute, ...]) -> None:
         self.preloaded = routes
@@ -308,8 +312,36 @@ class MemoryRouter:
             raise RouteRefusedError(endpoint, self.refusal)
         self.routes.pop(endpoint, None)
 
+    async def set_jwks(self, trust: TokenTrust) -> None:
+        await asyncio.sleep(self.latency)
+        if self.refusal is not None:
+            raise RouteRefusedError("", self.refusal, "the gateway did not take the keys")
+        self.trusts.append(trust)
+
     def status(self) -> GatewayStatus:
         return GatewayStatus(1, len(self.routes))
+
+
+class MemoryKeys:
+    """Signing keys without signatures."""
+
+    def __init__(self) -> None:
+        self.keys: tuple[SigningKey, ...] = ()
+        self.told: list[tuple[str, ...]] = []
+
+    def add(self, kid: str, signs_from: datetime | None = None) -> None:
+        self.keys = (*self.keys, SigningKey(PublicKey(kid, "x", "y"), START, signs_from))
+
+    async def turn(self, *, needed: bool) -> Sequence[SigningKey]:
+        await asyncio.sleep(0)
+        if needed and not self.keys:
+            self.add("first", START)
+        return self.keys
+
+    async def published(self, kids: Sequence[str]) -> None:
+        self.told.append(tuple(kids))
+        begun = {kid: replace(k, signs_from=LoopClock().now()) for k in self.keys if (kid := k.public.kid) in kids}
+        self.keys = tuple(begun.get(key.public.kid, key) for key in self.keys)
 
 
 class Platform:
@@ -319,6 +351,7 @@ class Platform:
         self.state = MemoryState()
         self.backend = MemoryBackend()
         self.router = MemoryRouter()
+        self.keys = MemoryKeys()
         self.reconciler = self.new_reconciler()
 
     def new_reconciler(self) -> PlatformReconciler:
@@ -326,6 +359,7 @@ class Platform:
             state=self.state,
             backend=self.backend,
             router=self.router,
+            keys=self.keys,
             clock=LoopClock(),
             settings=ReconcileSettings(resync_seconds=5.0),
             random_source=random.Random(7),

@@ -40,7 +40,8 @@ async def test_replacing_a_key_is_a_change(house: Platform) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["short", "x" * 257, "with a space in it", "ключ-не-ascii-символы", "tab\tinside-of-it"]
+    "value",
+    ["short", "x" * 257, "with a space in it", "ключ-не-ascii-символы", "tab\tinside-of-it", "with,a,comma,in,it"],
 )
 async def test_a_key_that_could_not_be_sent_is_refused(house: Platform, value: str) -> None:
     with pytest.raises(InvalidArgumentError, match="printable ASCII"):

@@ -1,0 +1,187 @@
+"""Endpoints with tokens, as a user meets them; and that no secret is left anywhere it does not belong."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from controlplane.store.vault import Vault
+from tests.e2e.files import serve, written
+from tests.e2e.platform import Platform
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def served(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """Endpoint ``signed`` takes tokens; so does ``other``, which serves nothing."""
+    folder = tmp_path_factory.mktemp("tokens")
+    serve(platform, folder, "signed", "blue", auth_mode="aml_token")
+    platform.cli("online-endpoint", "create", "-n", "other", "--auth-mode", "aml_token")
+    return platform
+
+
+def test_credentials_are_a_token_with_its_times(served: Platform) -> None:
+    shown = served.json("online-endpoint", "get-credentials", "-n", "signed")
+    assert set(shown) == {"accessToken", "expiryTimeUtc", "refreshAfterTimeUtc", "tokenType"}
+    claims = payload(shown["accessToken"])
+    assert shown["tokenType"] == "Bearer"
+    assert shown["expiryTimeUtc"] == claims["exp"] == claims["iat"] + 3600
+    assert time.time() < shown["refreshAfterTimeUtc"] < shown["expiryTimeUtc"]
+    assert (claims["endpoint"], claims["aud"]) == ("signed", "penstock-scoring")
+
+
+def test_a_token_opens_its_endpoint_alone(served: Platform) -> None:
+    token = served.token("signed")
+    assert served.score("signed", {}, key=token).json()["deployment"] == "blue"
+    for wrong in (None, served.token("other"), token[:-6] + "AAAAAA", "x" * 43):
+        answer = served.score("signed", {}, key=wrong)
+        assert (answer.status, answer.json()["error"]["code"]) == (401, "Unauthorized")
+        assert answer.headers["www-authenticate"].startswith('Bearer realm="penstock"')
+
+
+def test_invoke_needs_no_credential_of_its_own(served: Platform, tmp_path: Path) -> None:
+    request = written(tmp_path / "request.json", "{}")
+    answer = served.cli("online-endpoint", "invoke", "-n", "signed", "--request-file", request)
+    assert json.loads(answer.stdout)["deployment"] == "blue"
+
+
+def test_an_instance_reached_directly_asks_too(served: Platform) -> None:
+    token = served.token("signed")
+    assert direct(served, "signed", token) == 200
+    for wrong in ("", served.token("other"), token[:-6] + "AAAAAA"):
+        assert direct(served, "signed", wrong) == 401
+
+
+def test_revocation_is_effective_within_a_second(served: Platform) -> None:
+    old = served.token("signed")
+    assert served.score("signed", {}, key=old).status == 200
+    shown = served.json("online-endpoint", "regenerate-keys", "-n", "signed")
+    revoked = time.monotonic()
+    new = shown["accessToken"]
+    served.until(lambda: served.score("signed", {}, key=old).status == 401, seconds=1.0)
+    served.until(lambda: direct(served, "signed", old) == 401, seconds=max(0.1, 1.0 - (time.monotonic() - revoked)))
+    assert served.score("signed", {}, key=new).status == 200
+    assert direct(served, "signed", new) == 200
+
+
+def test_a_token_of_a_deleted_endpoint_does_not_open_its_successor(served: Platform) -> None:
+    served.cli("online-endpoint", "create", "-n", "again", "--auth-mode", "aml_token")
+    token = served.token("again")
+    assert served.score("again", {}, key=token).status == 404  # nothing serves, but it is let in
+    served.cli("online-endpoint", "delete", "-n", "again", "--yes")
+    served.cli("online-endpoint", "create", "-n", "again", "--auth-mode", "aml_token")
+    assert served.score("again", {}, key=token).status == 401
+    assert served.score("again", {}, key=served.token("again")).status == 404
+
+
+def test_tokens_outlive_a_killed_control_plane(fresh_platform: Platform, tmp_path: Path) -> None:
+    platform = fresh_platform
+    platform.start()
+    token = serve(platform, tmp_path, "lasting", "blue", auth_mode="aml_token")
+    platform.kill()
+    assert platform.score("lasting", {}, key=token).status == 200
+    platform.start()
+    for each in (token, platform.token("lasting")):
+        assert platform.score("lasting", {}, key=each).status == 200
+
+
+def test_no_secret_is_left_anywhere(served: Platform, tmp_path: Path) -> None:
+    """Every file below the home, what was printed, and Envoy's own configuration, whatever encoding it is in."""
+    planted = "planted-Kq7vZ2mXw9Rt4LbN8sHd3FgJ"
+    serve(served, tmp_path, "keyed", "blue")
+    served.cli("online-endpoint", "regenerate-keys", "-n", "keyed", "--key-value", planted)
+    served.until(lambda: served.score("keyed", {}, key=planted).status == 200)
+    other = str(served.json("online-endpoint", "get-credentials", "-n", "keyed")["secondaryKey"])
+    token = served.token("signed")
+    for endpoint in ("keyed", "signed"):
+        for credential in (planted, other, token):
+            served.score(endpoint, {}, key=credential)
+            served.score(endpoint, {}, key=None, path=f"score?access_token={credential}")
+    secrets = [planted.encode(), other.encode(), token.rpartition(".")[2].encode(), *private_parts(served.home)]
+    found = [
+        f"{name} holds secret {number}"
+        for name, content in everything(served).items()
+        for number, secret in enumerate(secrets)
+        if secret in content
+    ]
+    assert found == []
+
+
+def test_the_search_would_find_a_secret(served: Platform) -> None:
+    """The digest of the planted key is where it should be: in Envoy, so the search does look there."""
+    (salted,) = {row[0] for row in query(served.home, "SELECT salt FROM endpoints WHERE name = 'keyed'")}
+    places = [name for name, content in everything(served).items() if salted.encode() in content]
+    assert any(name.startswith("penstock.db") for name in places)
+    assert any("policy.json" in name for name in places)
+
+
+def payload(token: str) -> dict[str, object]:
+    part = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+def private_parts(home: Path) -> list[bytes]:
+    """Every signing key's private number, as text, as bytes and as hex."""
+    vault = Vault(home / "master.key")
+    found: list[bytes] = []
+    for kid, sealed in query(home, "SELECT kid, sealed FROM signing_keys"):
+        text = vault.open("token-signing", kid, sealed)
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found += [text.encode(), raw, raw.hex().encode(), base64.b64encode(raw)[:40]]
+    assert found
+    return found
+
+
+def query(home: Path, sql: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(home / "penstock.db")
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def everything(platform: Platform) -> dict[str, bytes]:
+    """Contents by name. Environments hold packages alone; uv writes them."""
+    found = {"printed": (platform.home.parent / "up.log").read_bytes(), "config dump": config_dump(platform.home)}
+    for path in platform.home.rglob("*"):
+        inside = path.relative_to(platform.home)
+        if path.is_file() and inside.parts[0] != "environments":
+            found[str(inside)] = path.read_bytes()
+    return found
+
+
+def config_dump(home: Path) -> bytes:
+    class Admin(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(str(home / "run" / "envoy-admin.sock"))
+
+    admin = Admin("admin")
+    try:
+        admin.request("GET", "/config_dump?include_eds")
+        return admin.getresponse().read()
+    finally:
+        admin.close()
+
+
+def direct(platform: Platform, endpoint: str, token: str) -> int:
+    """The status that an instance of the endpoint answers on its own socket."""
+    manifests = (json.loads(path.read_bytes()) for path in platform.home.glob("instances/*/instance.json"))
+    path = next(manifest["socket"] for manifest in manifests if manifest["endpoint"] == endpoint)
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(10)
+        link.connect(path)
+        credential = f"Authorization: Bearer {token}\r\n" if token else ""
+        link.sendall(f"POST /score HTTP/1.1\r\nHost: x\r\n{credential}Content-Length: 2\r\n\r\n{{}}".encode())
+        match = re.match(rb"HTTP/1\.1 (\d+)", link.recv(1000))
+        assert match is not None
+        return int(match.group(1))
