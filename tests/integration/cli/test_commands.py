@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def blue(cli: Cli, project: Path) -> None:
     """An endpoint with a deployment that has all of its traffic."""
     assert cli("online-endpoint", "create", "-f", "endpoint.yml").code == 0
     assert cli("online-deployment", "create", "-f", "blue.yml", "--all-traffic").code == 0
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version") == Ran(0, f"penstock {version('penstock')}\n", "")
 
 
 def test_an_endpoint_has_the_fields_that_scripts_read(cli: Cli, project: Path) -> None:
