@@ -205,6 +205,13 @@ def test_update_of_nothing(cli: Cli, blue: None) -> None:
     assert cli("online-endpoint", "update", "--traffic", "blue=100").code == 2
 
 
+def test_asking_for_what_is_there_already_is_no_mistake(cli: Cli, blue: None) -> None:
+    deployment = ("-n", "blue", "-e", "diabetes")
+    assert cli("online-deployment", "update", *deployment, "-i", 1).json()["instance_count"] == 1
+    assert cli("online-endpoint", "update", "-n", "diabetes", "--set", "tags.team=a").json()["tags"] == {"team": "a"}
+    assert cli("endpoint", "update", "-n", "diabetes", "-d", "blue", "-i", 1).code == 0
+
+
 @pytest.mark.parametrize("shares", ["blue=50", "blue=100 gren=0", "blue"])
 def test_traffic_that_makes_no_sense_changes_nothing(cli: Cli, blue: None, shares: str) -> None:
     ran = cli("online-endpoint", "update", "-n", "diabetes", "--traffic", shares)
