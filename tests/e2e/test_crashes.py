@@ -5,6 +5,7 @@ The moments are drawn from a seed, which is printed; ``PENSTOCK_CRASH_SEED`` rep
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from penstock import Client, manifest
@@ -127,16 +129,14 @@ class Crashes:
         """Processes that are neither the control plane, the gateway nor of an instance."""
         assert self.platform.process is not None
         instances = {instance.pid for instance in client.deployments.instances(ENDPOINT)}
-        strays = [
-            process
-            for process in self.platform.processes()
-            if process.pid != self.platform.process.pid
-            and process.name() != "envoy"
-            and not {process.pid, *(parent.pid for parent in process.parents())} & instances
-        ]
-        return [" ".join(process.cmdline()) for process in strays] + ["missing"] * (
-            len(instances) != len(self.wanted.keys() - {OTHER})
-        )
+        strays = []
+        for process in self.platform.processes():
+            # One that ends while it is looked at is no stray.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = {process.pid, *(parent.pid for parent in process.parents())}
+                if process.pid != self.platform.process.pid and process.name() != "envoy" and not family & instances:
+                    strays.append(" ".join(process.cmdline()))
+        return strays + ["missing"] * (len(instances) != len(self.wanted.keys() - {OTHER}))
 
     def _check(self, client: Client) -> None:
         key = client.endpoints.keys(ENDPOINT).primary_key
