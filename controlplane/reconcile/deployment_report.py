@@ -39,6 +39,17 @@ def deployment_report(
     return Report(deployment.generation, state, tuple(conditions))
 
 
+def report_at_start(deployment: DeploymentRecord, ready: int, now: datetime) -> Report:
+    """What is known of a deployment that fewer instances answer for than when the last control plane ended.
+
+    Its state is the last verdict, as always while instances are being replaced.
+    """
+    report = deployment.report
+    starting = _starting(ready, deployment.spec.instance_count).since(report.conditions, now)
+    others = [condition for condition in report.conditions if condition.type is not starting.type]
+    return Report(deployment.generation, report.state, (*others, starting))
+
+
 def _state(
     deployment: DeploymentRecord, plan: DeploymentPlan, attempts: Attempts, progress: PreparationProgress | None
 ) -> ProvisioningState:
@@ -92,4 +103,9 @@ def _instances(
         return Condition(kind, ConditionStatus.FALSE, failure.reason, f"{failure.message}{tries}", failure.detail)
     if plan.serving < ready:
         return Condition(kind, ConditionStatus.UNKNOWN, "Routing", "waiting for the gateway to route to the instances")
-    return Condition(kind, ConditionStatus.UNKNOWN, "Starting", f"{plan.serving} of {count} instances answer")
+    return _starting(plan.serving, count)
+
+
+def _starting(answering: int, count: int) -> Condition:
+    told = f"{answering} of {count} instances answer"
+    return Condition(ConditionType.INSTANCES_READY, ConditionStatus.UNKNOWN, "Starting", told)

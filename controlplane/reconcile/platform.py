@@ -21,6 +21,7 @@ from controlplane.domain.ports import Backend, Clock
 from controlplane.domain.records import EndpointTree
 from controlplane.domain.status import ProvisioningState
 from controlplane.reconcile.deployment import DeploymentKey, DeploymentReconciler, Wakers
+from controlplane.reconcile.deployment_report import report_at_start
 from controlplane.reconcile.endpoint import EndpointReconciler, desired_traffic
 from controlplane.reconcile.owners import InstanceOwners
 from controlplane.reconcile.preparations import Preparations
@@ -67,6 +68,7 @@ class PlatformReconciler:
         self._state = state
         self._backend = backend
         self._router = router
+        self._clock = clock
         self._settings = settings
         self._routed = RoutedInstances()
         self._owners = InstanceOwners()
@@ -122,9 +124,13 @@ class PlatformReconciler:
         backend.on_change(self._instance_changed)
 
     async def preload(self) -> None:
-        """Tell the gateway what it should serve, before any Envoy may ask: it must never see an empty answer."""
+        """Tell the gateway what it should serve, before any Envoy may ask: it must never see an empty answer.
+
+        Users are told what ended while no control plane ran, before any may ask: a report is not to outlive its truth.
+        """
         trees = await self._state.endpoints()
         seen = await self._backend.observe()
+        await self._report_what_ended(trees, seen)
         self._router.preload(
             tuple(
                 endpoint_route(tree, desired_traffic(tree, seen).weights, seen)
@@ -132,6 +138,16 @@ class PlatformReconciler:
                 if not tree.endpoint.deleting
             )
         )
+
+    async def _report_what_ended(self, trees: Sequence[EndpointTree], seen: Mapping[str, InstanceObservation]) -> None:
+        reports = [
+            (deployment.uid, report_at_start(deployment, ready, self._clock.now()), ready)
+            for tree in trees
+            for deployment in tree.deployments
+            if (ready := _answering(tree, deployment.uid, seen)) < deployment.ready_instances
+        ]
+        if reports:
+            await self._state.report_deployments(reports)
 
     def start(self) -> None:
         """Begin: look at everything now, and again every resync period."""
@@ -209,6 +225,11 @@ def needs_attention(tree: EndpointTree, seen: Mapping[str, InstanceObservation],
         return True
     ids = frozenset(record.id for record in tree.instances)
     return routed != ids or any(i not in seen or seen[i].state is not InstanceState.READY for i in ids)
+
+
+def _answering(tree: EndpointTree, deployment_uid: str, seen: Mapping[str, InstanceObservation]) -> int:
+    own = (r for r in tree.instances if r.deployment_uid == deployment_uid and not r.draining)
+    return sum(r.id in seen and seen[r.id].state is InstanceState.READY for r in own)
 
 
 def _needed_templates(trees: Sequence[EndpointTree]) -> set[str]:

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from controlplane.domain.instances import InstanceState
-from controlplane.domain.status import ConditionStatus, ProvisioningState
+from controlplane.domain.status import ConditionStatus, ProvisioningState, status_line
 from gateway.routes import HostHealth, Refusal
 from tests.unit.reconcile.fakes import Platform
 
@@ -270,6 +270,21 @@ async def test_a_new_control_plane_adopts_what_runs_and_ends_what_nothing_owns(p
     await asyncio.sleep(3)
     assert platform.backend.started == [*started, "stranger"]
     assert platform.backend.stopped == ["stranger"]
+
+
+async def test_what_ended_while_no_control_plane_ran_is_told_before_anybody_may_ask(platform: Platform) -> None:
+    await create_blue(platform, count=2)
+    await platform.reconciler.close()
+    assert platform.state.deployment("blue").ready_instances == 2
+    platform.backend.seen.popitem()
+    platform.reconciler = platform.new_reconciler()
+    await platform.reconciler.preload()
+    blue = platform.state.deployment("blue")
+    assert (blue.ready_instances, blue.report.state) == (1, ProvisioningState.SUCCEEDED)
+    assert status_line(blue.report.state, blue.report.conditions) == "1 of 2 instances answer"
+    platform.reconciler.start()
+    await asyncio.sleep(5)
+    assert platform.state.deployment("blue").ready_instances == 2
 
 
 async def test_a_lost_event_costs_no_more_than_a_resync(platform: Platform) -> None:
