@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
+from controlplane.certificates import GatewayCertificate
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
@@ -44,6 +46,8 @@ from controlplane.store.vault import Vault
 from controlplane.usecases.es256 import Es256
 from controlplane.usecases.randomness import SystemRandomness
 from controlplane.usecases.signing import SigningKeys
+from gateway.certificate import CertificateError
+from gateway.dev_certificate import DevCertificate
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
@@ -85,6 +89,7 @@ class ControlPlane:
             algorithm=Es256(),
             rotation=timedelta(seconds=settings.signing_key_seconds),
         )
+        self._certificate = gateway_certificate(settings, self._router, self._clock)
         self._signals = Signals(self._router.knows)
         reader = MetricsReader(
             store=self._store,
@@ -134,7 +139,7 @@ class ControlPlane:
 
         Raises:
             StoreError, PortInUseError, ApiPortInUseError, MetricsPortInUseError, EnvoyNotFoundError,
-                GatewayNotReadyError, OSError: each with one sentence for the user.
+                GatewayNotReadyError, CertificateError, OSError: each with one sentence for the user.
         """
         self._bind_api()
         asked = "metrics_port" in self._settings.model_fields_set
@@ -143,15 +148,23 @@ class ControlPlane:
         await self._store.open(self._clock.now())
         self._store.changes.subscribe(self._changed)
         await self._reconciler.preload()
+        if self._certificate is not None:
+            await self._certificate.load()
         await self._router.start(self._signals.services())
         await self._gateway.start()
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
         self._reconciler.start()
         self._log_rotation.start()
+        if self._certificate is not None:
+            self._certificate.start()
         await self._api.serving(yes=True)
         announce(
-            self._settings.home, api=self._settings.api_address, gateway=self._settings.gateway_uri, pid=os.getpid()
+            self._settings.home,
+            api=self._settings.api_address,
+            gateway=self._settings.gateway_uri,
+            pid=os.getpid(),
+            authority=DevCertificate(self._settings.home.tls).authority if self._settings.tls_dev else None,
         )
         log.info("ready", gateway=self._settings.gateway_uri, api=self._settings.api_address)
 
@@ -170,6 +183,8 @@ class ControlPlane:
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
         await self._log_rotation.close()
+        if self._certificate is not None:
+            await self._certificate.close()
         await self._reconciler.close()
         # Stopped for good: nobody shall stand in with instances that are gone.
         snapshot_file(self._settings.home).unlink(missing_ok=True)
@@ -260,6 +275,28 @@ def process_backend(home: Home, blobs: BlobStore, clock: Clock, environment: dic
     return ProcessBackend(home.folder, blobs, clock, environ=environment)
 
 
+def gateway_certificate(settings: Settings, router: EnvoyRouter, clock: Clock) -> GatewayCertificate | None:
+    """What clients are shown; None without TLS.
+
+    Raises:
+        CertificateError: the settings contradict each other.
+    """
+    if settings.tls_dev:
+        if settings.tls_cert or settings.tls_key:
+            raise CertificateError("a development certificate and one of your own cannot both be shown")
+        files = DevCertificate(settings.home.tls)
+        names = tuple(dict.fromkeys((settings.public_host, "localhost", "127.0.0.1", "::1", socket.gethostname())))
+        return GatewayCertificate(
+            files.chain, files.key, router.set_certificate, clock, renew=lambda now: files.ensure(names, now)
+        )
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise CertificateError("a certificate needs its key, and a key its certificate")
+    chain, key = (file.expanduser().absolute() for file in (settings.tls_cert, settings.tls_key))
+    return GatewayCertificate(chain, key, router.set_certificate, clock)
+
+
 def gateway_settings(settings: Settings) -> GatewaySettings:
     """The gateway's settings, from ours."""
     home = settings.home
@@ -275,6 +312,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         snapshot_file=snapshot_file(home),
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
+        tls_port=settings.tls_port if settings.tls else None,
     )
 
 
