@@ -7,6 +7,7 @@ shown; a pair of which only one file was replaced yet is looked at twice before 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,17 @@ from pathlib import Path
 import structlog
 
 from controlplane.domain.ports import Clock
+from controlplane.settings import Settings
 from gateway.certificate import Certificate, CertificateError, load_certificate
+from gateway.dev_certificate import DevCertificate
 from gateway.routes import RouteRefusedError
 
 log = structlog.get_logger(__name__)
 
 _WARNED_BEFORE_END = timedelta(days=7)
 _DAY = timedelta(days=1)
+Show = Callable[[Certificate], Awaitable[None]]
+"""Gives the gateway a certificate."""
 _Identity = tuple[tuple[int, int, int], ...]
 """Inode, time of change in ns and size of each file."""
 
@@ -32,13 +37,13 @@ class GatewayCertificate:
         self,
         chain: Path,
         key: Path,
-        show: Callable[[Certificate], Awaitable[None]],
+        show: Show,
         clock: Clock,
         *,
         renew: Callable[[datetime], None] = lambda _now: None,
         period_seconds: float = 1.0,
     ) -> None:
-        """``show`` gives the gateway a certificate; ``renew`` is called now and then, and may write the files anew."""
+        """``renew`` is called now and then, and may write the files anew."""
         self._chain, self._key = chain, key
         self._show = show
         self._clock = clock
@@ -123,6 +128,26 @@ class GatewayCertificate:
         if self._warned is None or now - self._warned >= _DAY:
             self._warned = now
             log.warning("the certificate expires soon, replace its files", expires=self._expires.isoformat())
+
+
+def gateway_certificate(settings: Settings, show: Show, clock: Clock) -> GatewayCertificate | None:
+    """What clients are shown; None without TLS.
+
+    Raises:
+        CertificateError: the settings contradict each other.
+    """
+    if settings.tls_dev:
+        if settings.tls_cert or settings.tls_key:
+            raise CertificateError("a development certificate and one of your own cannot both be shown")
+        files = DevCertificate(settings.home.tls)
+        names = tuple(dict.fromkeys((settings.public_host, "localhost", "127.0.0.1", "::1", socket.gethostname())))
+        return GatewayCertificate(files.chain, files.key, show, clock, renew=lambda now: files.ensure(names, now))
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise CertificateError("a certificate needs its key, and a key its certificate")
+    chain, key = (file.expanduser().absolute() for file in (settings.tls_cert, settings.tls_key))
+    return GatewayCertificate(chain, key, show, clock)
 
 
 def _identity(*files: Path) -> _Identity:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
-from controlplane.certificates import GatewayCertificate
+from controlplane.certificates import gateway_certificate
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
@@ -46,7 +45,6 @@ from controlplane.store.vault import Vault
 from controlplane.usecases.es256 import Es256
 from controlplane.usecases.randomness import SystemRandomness
 from controlplane.usecases.signing import SigningKeys
-from gateway.certificate import CertificateError
 from gateway.dev_certificate import DevCertificate
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
@@ -89,7 +87,7 @@ class ControlPlane:
             algorithm=Es256(),
             rotation=timedelta(seconds=settings.signing_key_seconds),
         )
-        self._certificate = gateway_certificate(settings, self._router, self._clock)
+        self._certificate = gateway_certificate(settings, self._router.set_certificate, self._clock)
         self._signals = Signals(self._router.knows)
         reader = MetricsReader(
             store=self._store,
@@ -273,28 +271,6 @@ async def stop_instances(backend: Backend, grace_seconds: float) -> None:
 def process_backend(home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str]) -> ProcessBackend:
     """Instances as processes of this machine."""
     return ProcessBackend(home.folder, blobs, clock, environ=environment)
-
-
-def gateway_certificate(settings: Settings, router: EnvoyRouter, clock: Clock) -> GatewayCertificate | None:
-    """What clients are shown; None without TLS.
-
-    Raises:
-        CertificateError: the settings contradict each other.
-    """
-    if settings.tls_dev:
-        if settings.tls_cert or settings.tls_key:
-            raise CertificateError("a development certificate and one of your own cannot both be shown")
-        files = DevCertificate(settings.home.tls)
-        names = tuple(dict.fromkeys((settings.public_host, "localhost", "127.0.0.1", "::1", socket.gethostname())))
-        return GatewayCertificate(
-            files.chain, files.key, router.set_certificate, clock, renew=lambda now: files.ensure(names, now)
-        )
-    if settings.tls_cert is None and settings.tls_key is None:
-        return None
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise CertificateError("a certificate needs its key, and a key its certificate")
-    chain, key = (file.expanduser().absolute() for file in (settings.tls_cert, settings.tls_key))
-    return GatewayCertificate(chain, key, router.set_certificate, clock)
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:

@@ -39,7 +39,8 @@ def ask(port: int, key: str, authority: Path) -> int:
 
 def test_a_development_certificate_by_one_flag(fresh_platform: Platform, tmp_path: Path) -> None:
     platform, port = fresh_platform, free_port()
-    platform.start("--tls-dev", "--tls-port", str(port))
+    platform.flags = ("--tls-dev", "--tls-port", str(port))
+    platform.start()
     key = serve(platform, tmp_path, "safe", "blue")
     shown = platform.json("online-endpoint", "show", "-n", "safe")
     assert shown["scoring_uri"] == f"https://localhost:{port}/endpoints/safe/score"
@@ -57,14 +58,15 @@ def test_a_development_certificate_by_one_flag(fresh_platform: Platform, tmp_pat
     # Its successor shows the same, to the Envoy that went on serving meanwhile.
     platform.kill()
     assert ask(port, key, authority) == 200
-    platform.start("--tls-dev", "--tls-port", str(port))
+    platform.start()
     assert ask(port, key, authority) == 200
 
 
 def test_files_of_ones_own_are_replaced_under_load(fresh_platform: Platform, tmp_path: Path) -> None:
     platform, port = fresh_platform, free_port()
     used = made(tmp_path / "used")
-    platform.start("--tls-cert", str(used.chain), "--tls-key", str(used.key), "--tls-port", str(port))
+    platform.flags = ("--tls-cert", used.chain, "--tls-key", used.key, "--tls-port", str(port))
+    platform.start()
     key = serve(platform, tmp_path, "safe", "blue")
     first = shutil.copy(used.authority, tmp_path / "first.pem")
     load = Steady(port, key, first)
@@ -95,8 +97,8 @@ def test_files_that_cannot_be_used_stop_nothing(
 ) -> None:
     platform, port = fresh_platform, free_port()
     used = made(tmp_path / "used")
-    flags = ("--tls-cert", str(used.chain), "--tls-key", str(used.key), "--tls-port", str(port))
-    platform.start(*flags)
+    platform.flags = ("--tls-cert", used.chain, "--tls-key", used.key, "--tls-port", str(port))
+    platform.start()
     platform.cli("online-endpoint", "create", "-n", "safe")
     key = platform.key("safe")
     platform.kill()
@@ -108,8 +110,7 @@ def test_files_that_cannot_be_used_stop_nothing(
         case "expired":
             shutil.rmtree(used.folder)
             made(used.folder, datetime.now(UTC) - timedelta(days=200))
-    refused = platform.cli("up", "--home", platform.home, "--gateway-port", str(platform.gateway_port),
-                           "--api-port", str(platform.api_port), *flags, "--detach", check=False)  # fmt: skip
+    refused = platform.cli(*platform.up_command()[1:], "--detach", check=False)
     assert refused.returncode == 1
     (line,) = [each for each in refused.stderr.splitlines() if each.startswith("error:")]
     assert sentence in line
@@ -127,10 +128,14 @@ def trusts(port: int, authority: Path) -> bool:
     """Whether what is shown now was signed by ``authority``."""
     context = ssl.create_default_context(cafile=str(authority))
     try:
-        with socket.create_connection(("127.0.0.1", port)) as link, context.wrap_socket(link, server_hostname="localhost"):
+        with (
+            socket.create_connection(("127.0.0.1", port)) as link,
+            context.wrap_socket(link, server_hostname="localhost"),
+        ):
             return True
     except ssl.SSLError:
         return False
+    return True
 
 
 def ask_status_only(port: int, key: str) -> int:
