@@ -18,6 +18,7 @@ from controlplane.domain.errors import PenstockError
 from controlplane.home_files import HomeInUseError, exclusive
 from controlplane.logging import configure_logging
 from controlplane.settings import Settings, process_environment
+from gateway.certificate import CertificateError
 
 
 def main() -> int:
@@ -39,7 +40,7 @@ def main() -> int:
             return asyncio.run(_stand_in(settings, stay=not parsed.once))
         with exclusive(settings.home):
             return asyncio.run(_run(settings) if action == "run" else _sweep(settings))
-    except (PenstockError, HomeInUseError) as error:
+    except (PenstockError, HomeInUseError, CertificateError) as error:
         return _fail(str(error), error.hint)
     except OSError as error:
         return _fail(f"{error.filename or settings.home.folder}: {error.strerror or error}")

@@ -115,7 +115,8 @@ class GatewayProcess:
             if running[0].number:
                 self._spawn(self._retire(self._epochs.before(running[0])), "gateway-retire")
         else:
-            check_port(self._settings.listen_address, self._settings.listen_port)
+            for port in filter(None, (self._settings.listen_port, self._settings.tls_port)):
+                check_port(self._settings.listen_address, port)
             running = [self._launch()]
         self._watch_over(running[0])
         self._spawn(self._rotate_logs(), "gateway-logs")

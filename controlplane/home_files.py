@@ -48,9 +48,13 @@ def admin_token(home: Home) -> str:
         return token
 
 
-def announce(home: Home, *, api: str, gateway: str, pid: int) -> None:
-    """Say that the platform is ready: ``platform.json``, read by clients on this machine."""
-    _write_private(home.folder / "platform.json", json.dumps({"api": api, "gateway": gateway, "pid": pid}))
+def announce(home: Home, *, api: str, gateway: str, pid: int, authority: Path | None = None) -> None:
+    """Say that the platform is ready: ``platform.json``, read by clients on this machine.
+
+    ``authority`` is the file with the certificate to trust, where the machine does not.
+    """
+    told = {"api": api, "gateway": gateway, "pid": pid, **({"ca": str(authority)} if authority else {})}
+    _write_private(home.folder / "platform.json", json.dumps(told))
 
 
 def withdraw(home: Home) -> None:

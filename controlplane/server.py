@@ -22,6 +22,7 @@ from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
+from controlplane.certificates import gateway_certificate
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
 from controlplane.domain.changes import Change, ChangeKind, Changes
@@ -44,6 +45,7 @@ from controlplane.store.vault import Vault
 from controlplane.usecases.es256 import Es256
 from controlplane.usecases.randomness import SystemRandomness
 from controlplane.usecases.signing import SigningKeys
+from gateway.dev_certificate import DevCertificate
 from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
@@ -85,6 +87,7 @@ class ControlPlane:
             algorithm=Es256(),
             rotation=timedelta(seconds=settings.signing_key_seconds),
         )
+        self._certificate = gateway_certificate(settings, self._router.set_certificate, self._clock)
         self._signals = Signals(self._router.knows)
         reader = MetricsReader(
             store=self._store,
@@ -134,7 +137,7 @@ class ControlPlane:
 
         Raises:
             StoreError, PortInUseError, ApiPortInUseError, MetricsPortInUseError, EnvoyNotFoundError,
-                GatewayNotReadyError, OSError: each with one sentence for the user.
+                GatewayNotReadyError, CertificateError, OSError: each with one sentence for the user.
         """
         self._bind_api()
         asked = "metrics_port" in self._settings.model_fields_set
@@ -143,15 +146,23 @@ class ControlPlane:
         await self._store.open(self._clock.now())
         self._store.changes.subscribe(self._changed)
         await self._reconciler.preload()
+        if self._certificate is not None:
+            await self._certificate.load()
         await self._router.start(self._signals.services())
         await self._gateway.start()
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
         self._reconciler.start()
         self._log_rotation.start()
+        if self._certificate is not None:
+            self._certificate.start()
         await self._api.serving(yes=True)
         announce(
-            self._settings.home, api=self._settings.api_address, gateway=self._settings.gateway_uri, pid=os.getpid()
+            self._settings.home,
+            api=self._settings.api_address,
+            gateway=self._settings.gateway_uri,
+            pid=os.getpid(),
+            authority=DevCertificate(self._settings.home.tls).authority if self._settings.tls_dev else None,
         )
         log.info("ready", gateway=self._settings.gateway_uri, api=self._settings.api_address)
 
@@ -170,6 +181,8 @@ class ControlPlane:
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
         await self._log_rotation.close()
+        if self._certificate is not None:
+            await self._certificate.close()
         await self._reconciler.close()
         # Stopped for good: nobody shall stand in with instances that are gone.
         snapshot_file(self._settings.home).unlink(missing_ok=True)
@@ -275,6 +288,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         snapshot_file=snapshot_file(home),
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
+        tls_port=settings.tls_port if settings.tls else None,
     )
 
 

@@ -74,6 +74,11 @@ class Home:
         """Envoy's bootstrap, its record as a process, and its own log."""
         return self.folder / "gateway"
 
+    @property
+    def tls(self) -> Path:
+        """The certificate for development."""
+        return self.folder / "tls"
+
     def make(self) -> None:
         """Make the folders, for their owner alone."""
         for folder in (self.folder, self.blobs, self.logs):
@@ -90,6 +95,14 @@ class Settings(BaseSettings):
     gateway_host: str = "127.0.0.1"
     """The address the gateway listens on."""
     gateway_port: int = Field(default=8080, ge=1, le=65535)
+    tls_cert: Path | None = None
+    """The certificate that clients are shown, PEM, with its chain. With it the gateway speaks TLS on `tls_port`."""
+    tls_key: Path | None = None
+    """Its key, PEM."""
+    tls_dev: bool = False
+    """Make a certificate for development instead, under the home."""
+    tls_port: int = Field(default=8443, ge=1, le=65535)
+    """The port for TLS; `gateway_port` only redirects to it then."""
     api_host: str = "127.0.0.1"
     """The address the API listens on."""
     api_port: int = Field(default=50051, ge=1, le=65535)
@@ -136,7 +149,14 @@ class Settings(BaseSettings):
     @property
     def gateway_uri(self) -> str:
         """Where clients reach the gateway, such as ``http://localhost:8080``."""
+        if self.tls:
+            return f"https://{self.public_host}:{self.tls_port}"
         return f"http://{self.public_host}:{self.gateway_port}"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the gateway speaks TLS."""
+        return self.tls_dev or self.tls_cert is not None or self.tls_key is not None
 
     def at(self, home: Path) -> Self:
         """The same with another home."""

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
+from gateway.certificate import Certificate
 from gateway.inspection import GatewayView
 from gateway.journal import Journal
 from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
@@ -25,9 +26,10 @@ from gateway.stages import ABSENT, Stage, plan
 from gateway.translate import names
 from gateway.translate.cluster import cluster
 from gateway.translate.endpoints import load_assignment
-from gateway.translate.listener import listener
+from gateway.translate.listener import listeners
 from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
+from gateway.translate.tls import secret
 from gateway.translate.tokens import NOBODY, token_filter
 from gateway.validate import check_route
 
@@ -62,7 +64,7 @@ class EnvoyRouter:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._rejected: dict[str, str] = {}
         self._preloaded = False
-        self._server.publish(Change(upserts=(listener(settings), token_filter(NOBODY))))
+        self._server.publish(Change(upserts=(*listeners(settings), token_filter(NOBODY))))
 
     def preload(self, routes: tuple[EndpointRoute, ...]) -> None:
         """See :meth:`gateway.routes.Router.preload`.
@@ -88,6 +90,8 @@ class EnvoyRouter:
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
+        if self._settings.tls_port is not None and not self._snapshot.resources(ResourceType.SECRET):
+            raise RuntimeError("A gateway that speaks TLS needs a certificate before Envoys may connect.")
         if self._settings.snapshot_file is not None:
             self._server.keep(Journal(self._settings.snapshot_file, self._clock))
         await self._server.start(self._settings.ads_socket, services)
@@ -129,6 +133,16 @@ class EnvoyRouter:
     async def set_jwks(self, trust: TokenTrust) -> None:
         """See :meth:`gateway.routes.Router.set_jwks`."""
         await self._set(token_filter(trust), "the keys that verify tokens")
+
+    async def set_certificate(self, certificate: Certificate) -> None:
+        """Show clients this certificate from now on, and return once every connected Envoy has acknowledged it.
+
+        With :attr:`GatewaySettings.tls_port` one must be set before :meth:`start`. Open connections keep theirs.
+
+        Raises:
+            RouteRefusedError: an Envoy did not take it; what was shown before still is. Its ``endpoint`` is empty.
+        """
+        await self._set(secret(certificate), "the certificate")
 
     def status(self) -> GatewayStatus:
         """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""

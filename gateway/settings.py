@@ -27,6 +27,8 @@ class GatewaySettings:
     """IP address clients connect to. ``0.0.0.0`` opens it to the network."""
     listen_port: int = 8080
     """TCP port clients connect to."""
+    tls_port: int | None = None
+    """TCP port for TLS. With one, ``listen_port`` only redirects to it; a certificate must be set then."""
     node_id: str = "gateway"
     """Name of this gateway in the control plane's status. Unique where one control plane drives several."""
     concurrency: int = 2

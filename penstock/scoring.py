@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from penstock.errors import InvokeError
 
@@ -39,25 +40,41 @@ class ScoringResponse:
         return json.loads(self.body)
 
 
-def post(uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> ScoringResponse:
+def post(uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float, ca: str = "") -> ScoringResponse:
     """Send one request and read the answer, whatever its status.
 
+    ``ca`` is a file with certificates to trust besides the machine's.
+
     Raises:
-        InvokeError: nothing answered, or not in time.
+        InvokeError: nothing answered, or not in time, or its certificate is not trusted.
     """
     url = urlsplit(uri)
-    cls = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    link = cls(url.hostname or "", url.port, timeout=timeout_seconds)
+    link = _link(url, timeout_seconds, ca)
     try:
         link.request("POST", url.path + (f"?{url.query}" if url.query else ""), body, dict(headers))
         answer = link.getresponse()
         return ScoringResponse(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
     except TimeoutError:
         raise InvokeError(f"{uri} did not answer within {timeout_seconds:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        hint = "PENSTOCK_CA names a file with the certificate to trust"
+        raise InvokeError(f"{uri} is not trusted: {error.verify_message}", hint=hint) from None
     except (OSError, http.client.HTTPException) as error:
         raise InvokeError(f"{uri} cannot be reached: {error}", hint="`penstock status` tells what runs") from None
     finally:
         link.close()
+
+
+def _link(url: SplitResult, timeout_seconds: float, ca: str) -> http.client.HTTPConnection:
+    if url.scheme != "https":
+        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_seconds)
+    context = ssl.create_default_context()
+    if ca:
+        try:
+            context.load_verify_locations(ca)
+        except OSError as error:  # SSLError is one
+            raise InvokeError(f"{ca} holds no certificate to trust: {error.strerror or error}") from None
+    return http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout_seconds, context=context)
 
 
 def encode(data: Any) -> bytes:

@@ -4,6 +4,7 @@
 ``PENSTOCK_HOME``        where a platform on this machine keeps its state           ``~/.penstock``
 ``PENSTOCK_TARGET``      the control plane's address, ``HOST:PORT`` or ``unix:...``  see :func:`connection`
 ``PENSTOCK_TOKEN``       the admin token                                            ``HOME/admin_token``
+``PENSTOCK_CA``          a file with certificates to trust besides the machine's    that of ``penstock up --tls-dev``
 =======================  =========================================================  ==================
 """
 
@@ -19,6 +20,7 @@ from penstock.errors import PlatformError
 
 DEFAULT_API_PORT = 50051
 DEFAULT_GATEWAY_PORT = 8080
+DEFAULT_TLS_PORT = 8443
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,19 @@ class Settings:
     """Absolute."""
     target: str = ""
     token: str = ""
+    ca: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """The settings in ``environ``; by default the process's own environment."""
         environ = os.environ if environ is None else environ
         home = Path(environ.get("PENSTOCK_HOME") or "~/.penstock").expanduser().absolute()
-        return cls(home=home, target=environ.get("PENSTOCK_TARGET", ""), token=environ.get("PENSTOCK_TOKEN", ""))
+        return cls(
+            home=home,
+            target=environ.get("PENSTOCK_TARGET", ""),
+            token=environ.get("PENSTOCK_TOKEN", ""),
+            ca=environ.get("PENSTOCK_CA", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class PlatformFile:
     api: str
     gateway: str
     pid: int
+    ca: str = ""
+    """The file with the certificate to trust besides the machine's, for a development certificate."""
 
     @classmethod
     def read(cls, home: Path) -> PlatformFile | None:
@@ -56,7 +66,7 @@ class PlatformFile:
         path = home / "platform.json"
         try:
             content = json.loads(path.read_text())
-            return cls(str(content["api"]), str(content["gateway"]), int(content["pid"]))
+            return cls(str(content["api"]), str(content["gateway"]), int(content["pid"]), str(content.get("ca", "")))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -71,6 +81,8 @@ class Connection:
 
     target: str
     token: str
+    ca: str = ""
+    """A certificate to trust besides the machine's when an endpoint is invoked."""
 
 
 def connection(target: str | None = None, token: str | None = None, settings: Settings | None = None) -> Connection:
@@ -81,10 +93,12 @@ def connection(target: str | None = None, token: str | None = None, settings: Se
     """
     settings = settings or Settings.read()
     target = target or settings.target
+    ca = settings.ca
     if not target:
         platform = PlatformFile.read(settings.home)
         target = platform.api if platform else f"127.0.0.1:{DEFAULT_API_PORT}"
-    return Connection(target, token or settings.token or _admin_token(settings.home))
+        ca = ca or (platform.ca if platform else "")
+    return Connection(target, token or settings.token or _admin_token(settings.home), ca)
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""LDS: the one listener. It knows no endpoint, so it does not change when one does."""
+"""LDS: the listeners. They know no endpoint, so they do not change when one does."""
 
 from __future__ import annotations
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import address_pb2, extension_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, extension_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
@@ -13,28 +13,47 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Resource, ResourceType, Snapshot
-from gateway.translate import access_log, errors, filters, messages, names, scoped_route
+from gateway.translate import access_log, errors, filters, messages, names, scoped_route, tls
 
 _CONNECTION_BUFFER_BYTES = 1024 * 1024
 _MAX_STREAMS = 1024
 """HTTP/2 streams of one connection."""
 
 
-def listener(settings: GatewaySettings) -> Resource:
-    """The listener clients connect to."""
-    manager = listener_components_pb2.Filter(
-        name="envoy.filters.network.http_connection_manager",
-        typed_config=messages.pack(_connection_manager(settings)),
+def listeners(settings: GatewaySettings) -> tuple[Resource, ...]:
+    """What clients connect to: one port, or with TLS two, of which the plain one only redirects."""
+    serving = _connection_manager(settings)
+    if settings.tls_port is None:
+        return (_listener(names.LISTENER, settings, settings.listen_port, serving),)
+    away = tls.redirect(settings, filters.http_filters()[-1])
+    return (
+        _listener(names.LISTENER, settings, settings.listen_port, away),
+        _listener(names.LISTENER_TLS, settings, settings.tls_port, serving, tls.transport_socket()),
     )
+
+
+def _listener(
+    name: str,
+    settings: GatewaySettings,
+    port: int,
+    manager: hcm.HttpConnectionManager,
+    transport_socket: base_pb2.TransportSocket | None = None,
+) -> Resource:
+    network_filter = listener_components_pb2.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=messages.pack(manager)
+    )
+    address = address_pb2.SocketAddress(address=settings.listen_address, port_value=port)
+    chain = listener_components_pb2.FilterChain(filters=[network_filter], transport_socket=transport_socket)
+    if transport_socket is not None:
+        # A client that connects and says nothing holds a connection no longer than one that sends no headers.
+        chain.transport_socket_connect_timeout.CopyFrom(messages.duration(settings.headers_timeout_ms))
     message = listener_pb2.Listener(
-        name=names.LISTENER,
-        address=address_pb2.Address(
-            socket_address=address_pb2.SocketAddress(address=settings.listen_address, port_value=settings.listen_port)
-        ),
+        name=name,
+        address=address_pb2.Address(socket_address=address),
         per_connection_buffer_limit_bytes=UInt32Value(value=_CONNECTION_BUFFER_BYTES),
-        filter_chains=[listener_components_pb2.FilterChain(filters=[manager])],
+        filter_chains=[chain],
     )
-    return messages.resource(ResourceType.LISTENER, names.LISTENER, message)
+    return messages.resource(ResourceType.LISTENER, name, message)
 
 
 def listening(snapshot: Snapshot) -> tuple[str, int]:

@@ -7,6 +7,8 @@ from typing import Final
 LISTENER: Final = "gateway"
 CONTROL_CLUSTER: Final = "penstock-control"
 """The control plane, in an Envoy's bootstrap."""
+LISTENER_TLS: Final = "gateway-tls"
+CERTIFICATE: Final = "gateway-cert"
 HEADER_DEPLOYMENT: Final = "azureml-model-deployment"
 """In a request: the deployment wanted. In a response: the one that answered."""
 HEADER_CLIENT: Final = "x-penstock-client"

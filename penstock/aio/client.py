@@ -51,6 +51,7 @@ class Client:
     ) -> None:
         found = connection(target, token, settings)
         self.target = found.target
+        self._ca = found.ca
         self._transport = Transport(found.target, found.token, retry or Retry())
         self.endpoints = Endpoints(self._transport)
         self.deployments = Deployments(self._transport)
@@ -104,7 +105,7 @@ class Client:
         headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
         if deployment:
             headers["azureml-model-deployment"] = deployment
-        response = await self._transport.post(found.scoring_uri, scoring.encode(data), headers, timeout)
+        response = await self._transport.post(found.scoring_uri, scoring.encode(data), headers, timeout, self._ca)
         return scoring.checked(response, endpoint)
 
     async def close(self) -> None:

@@ -169,10 +169,10 @@ class Transport:
         return await asyncio.to_thread(package.measure, path)
 
     async def post(
-        self, uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+        self, uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float, ca: str = ""
     ) -> scoring.ScoringResponse:
         """:func:`penstock.scoring.post`, off the event loop."""
-        return await asyncio.to_thread(scoring.post, uri, body, headers, timeout_seconds)
+        return await asyncio.to_thread(scoring.post, uri, body, headers, timeout_seconds, ca)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

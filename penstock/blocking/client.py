@@ -52,6 +52,7 @@ class Client:
     ) -> None:
         found = connection(target, token, settings)
         self.target = found.target
+        self._ca = found.ca
         self._transport = Transport(found.target, found.token, retry or Retry())
         self.endpoints = Endpoints(self._transport)
         self.deployments = Deployments(self._transport)
@@ -105,7 +106,7 @@ class Client:
         headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
         if deployment:
             headers["azureml-model-deployment"] = deployment
-        response = self._transport.post(found.scoring_uri, scoring.encode(data), headers, timeout)
+        response = self._transport.post(found.scoring_uri, scoring.encode(data), headers, timeout, self._ca)
         return scoring.checked(response, endpoint)
 
     def close(self) -> None:

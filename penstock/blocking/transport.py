@@ -160,10 +160,10 @@ class Transport:
         return package.measure(path)
 
     def post(
-        self, uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+        self, uri: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float, ca: str = ""
     ) -> scoring.ScoringResponse:
         """:func:`penstock.scoring.post`."""
-        return scoring.post(uri, body, headers, timeout_seconds)
+        return scoring.post(uri, body, headers, timeout_seconds, ca)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

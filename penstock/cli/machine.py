@@ -36,7 +36,7 @@ class Machine:
         found = PlatformFile.read(self.home)
         return found if found is not None and _is_control_plane(found.pid) else None
 
-    def check_free(self, gateway_port: int, api_port: int) -> None:
+    def check_free(self, gateway_port: int, api_port: int, tls_port: int | None = None) -> None:
         """Make the home, and see that nothing is in the way of a start.
 
         Raises:
@@ -55,7 +55,10 @@ class Machine:
                 hint="`penstock down` stops it; --home starts another one beside it",
             )
         if self._nothing_runs():
-            _check_port(gateway_port, "--gateway-port")  # else it is our own gateway's, left by a killed control plane
+            # Else they are our own gateway's, left by a killed control plane.
+            _check_port(gateway_port, "--gateway-port")
+            if tls_port is not None:
+                _check_port(tls_port, "--tls-port")
         _check_port(api_port, "--api-port")
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> PlatformFile:

@@ -15,8 +15,9 @@ from typing import Any
 from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
 from penstock.cli.machine import Machine
+from penstock.errors import UsageError
 from penstock.names import short_name
-from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, Settings, child_environment
+from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, DEFAULT_TLS_PORT, Settings, child_environment
 
 _STATE = "(provisioning_state != 'Succeeded' && join('', [' ', provisioning_state]) || '')"
 _BELOW = (
@@ -37,13 +38,15 @@ _TABLE = Columns(
 def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
     """Start a platform: in the foreground until Ctrl-C, or detached, returning once it is ready."""
     machine = _machine(context, parsed)
-    machine.check_free(parsed.gateway_port, parsed.api_port)
+    tls = _tls(parsed)
+    machine.check_free(parsed.gateway_port, parsed.api_port, parsed.tls_port if tls else None)
     argv = [sys.executable, "-m", "controlplane"]
     environment = child_environment(
         {
             "PENSTOCK_HOME": str(machine.home),
             "PENSTOCK_GATEWAY_PORT": str(parsed.gateway_port),
             "PENSTOCK_API_PORT": str(parsed.api_port),
+            **tls,
         }
     )
     if not parsed.detach:
@@ -90,6 +93,21 @@ def status(context: Context, parsed: argparse.Namespace) -> Any:
     return {**shapes.platform(client.status()), "endpoint_states": endpoints, "instances": instances}
 
 
+def _tls(parsed: argparse.Namespace) -> dict[str, str]:
+    """The control plane's settings for TLS; none without it."""
+    if parsed.tls_dev and (parsed.tls_cert or parsed.tls_key):
+        raise UsageError("--tls-dev makes a certificate: leave --tls-cert and --tls-key out")
+    if bool(parsed.tls_cert) != bool(parsed.tls_key):
+        raise UsageError("--tls-cert and --tls-key belong together")
+    if parsed.tls_dev:
+        return {"PENSTOCK_TLS_DEV": "true", "PENSTOCK_TLS_PORT": str(parsed.tls_port)}
+    if parsed.tls_cert is None:
+        return {}
+    files = {"PENSTOCK_TLS_CERT": parsed.tls_cert, "PENSTOCK_TLS_KEY": parsed.tls_key}
+    absolute = {name: str(file.expanduser().absolute()) for name, file in files.items()}
+    return {**absolute, "PENSTOCK_TLS_PORT": str(parsed.tls_port)}
+
+
 def _machine(context: Context, parsed: argparse.Namespace) -> Machine:
     home: Path = parsed.home.expanduser().absolute() if parsed.home is not None else context.settings.home
     return Machine(home)
@@ -114,6 +132,22 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--api-port", type=_port, default=DEFAULT_API_PORT, metavar="PORT", help="where the API answers; default: 50051"
+    )
+    _tls_arguments(parser)
+
+
+def _tls_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="speak TLS with this certificate (PEM, with its chain)"
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key (PEM, no password)")
+    parser.add_argument("--tls-dev", action="store_true", help="speak TLS with a certificate made for development")
+    parser.add_argument(
+        "--tls-port",
+        type=_port,
+        default=DEFAULT_TLS_PORT,
+        metavar="PORT",
+        help="where clients send requests with TLS; --gateway-port redirects to it; default: 8443",
     )
 
 

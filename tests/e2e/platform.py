@@ -51,6 +51,8 @@ class Platform:
     metrics_port: int
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    flags: tuple[str | Path, ...] = ()
+    """More of them for `penstock up`."""
 
     def start(self) -> None:
         """Run the control plane in the foreground of a process of ours, and wait until it is ready."""
@@ -66,7 +68,7 @@ class Platform:
     def up_command(self) -> list[str | Path]:
         """`penstock up` in the foreground."""
         ports = ["--gateway-port", str(self.gateway_port), "--api-port", str(self.api_port)]
-        return [PENSTOCK, "up", "--home", self.home, *ports]
+        return [PENSTOCK, "up", "--home", self.home, *ports, *self.flags]
 
     def ready(self) -> bool:
         """Whether `platform.json` names the process that runs now."""

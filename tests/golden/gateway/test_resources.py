@@ -35,7 +35,7 @@ from gateway.settings import GatewaySettings
 from gateway.snapshot import Resource, ResourceType
 from gateway.translate.cluster import cluster
 from gateway.translate.endpoints import load_assignment
-from gateway.translate.listener import listener
+from gateway.translate.listener import listeners
 from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
 from gateway.translate.tokens import NOBODY, token_filter
@@ -122,7 +122,14 @@ def test_load_assignment(golden: Golden) -> None:
 
 
 def test_listener(golden: Golden) -> None:
-    golden("listener.json", as_json(listener(SETTINGS)))
+    (plain,) = listeners(SETTINGS)
+    golden("listener.json", as_json(plain))
+
+
+def test_listeners_with_tls(golden: Golden) -> None:
+    away, serving = listeners(replace(SETTINGS, tls_port=8443))
+    golden("listener-redirect.json", as_json(away))
+    golden("listener-tls.json", as_json(serving))
 
 
 def test_token_filter(golden: Golden) -> None:

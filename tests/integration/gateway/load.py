@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Load:
     """When set, (time, deployment) of each answer."""
     limit: float = math.inf
     """Requests after which to stop."""
+    tls: ssl.SSLContext | None = None
     opened: int = 0
     """Connections made."""
     _sent: int = 0
@@ -63,7 +65,9 @@ class Load:
         while self.next():
             done: asyncio.Future[bool] = loop.create_future()
             self.opened += 1
-            transport, _ = await loop.create_connection(lambda done=done: _Client(self, done), "127.0.0.1", self.port)
+            transport, _ = await loop.create_connection(
+                lambda done=done: _Client(self, done), "127.0.0.1", self.port, ssl=self.tls
+            )
             finished = await done
             transport.close()
             if finished:

@@ -1,0 +1,136 @@
+"""The certificate's files may change at any time: what is good is shown, what is not is told once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from controlplane.certificates import GatewayCertificate
+from gateway.certificate import Certificate, CertificateError
+from gateway.dev_certificate import SERVER_LIFE, DevCertificate
+from gateway.routes import Refusal, RouteRefusedError
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+class World:
+    """The files in use, and what clients were shown."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = DevCertificate(folder / "used")
+        self.files.ensure(("localhost",), NOW)
+        self.clock = Clock()
+        self.shown: list[Certificate] = []
+        self.refuse = False
+        self.watched = GatewayCertificate(self.files.chain, self.files.key, self.show, self.clock)
+
+    async def show(self, certificate: Certificate) -> None:
+        if self.refuse:
+            raise RouteRefusedError("", Refusal.TIMEOUT, "no answer")
+        self.shown.append(certificate)
+
+    def other(self, name: str = "other") -> DevCertificate:
+        files = DevCertificate(self.folder / name)
+        files.ensure(("localhost",), NOW)
+        return files
+
+    async def looks(self, times: int = 3) -> list[str]:
+        with capture_logs() as logs:
+            for _ in range(times):
+                await self.watched.look()
+        return [f"{log['event']}: {log['reason']}" for log in logs if log["log_level"] == "warning"]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    await world.watched.load()
+    return world
+
+
+async def test_new_files_are_shown_once(world: World) -> None:
+    other = world.other()
+    world.files.chain.write_bytes(other.chain.read_bytes())
+    world.files.key.write_bytes(other.key.read_bytes())
+    assert await world.looks() == []
+    assert [certificate.key for certificate in world.shown[1:]] == [other.key.read_bytes()]
+
+
+async def test_a_pair_that_is_replaced_file_by_file_is_nothing_to_tell(world: World) -> None:
+    other = world.other()
+    world.files.chain.write_bytes(other.chain.read_bytes())
+    assert await world.looks(1) == []
+    world.files.key.write_bytes(other.key.read_bytes())
+    assert await world.looks() == []
+    assert len(world.shown) == 2
+
+
+async def test_what_cannot_be_used_is_told_once_and_changes_nothing(world: World) -> None:
+    world.files.chain.write_text("broken")
+    (told,) = await world.looks(5)
+    assert told.startswith("the new certificate cannot be used, the present one stays: ")
+    assert told.endswith("cert.pem holds no certificate in PEM")
+    world.files.chain.unlink()
+    (told,) = await world.looks(5)
+    assert "cannot be read" in told
+    assert len(world.shown) == 1
+
+
+async def test_a_gateway_that_does_not_take_it_is_asked_again(world: World) -> None:
+    other = world.other()
+    world.files.chain.write_bytes(other.chain.read_bytes())
+    world.files.key.write_bytes(other.key.read_bytes())
+    world.refuse = True
+    with pytest.raises(RouteRefusedError):
+        await world.watched.look()
+    world.refuse = False
+    await world.watched.look()
+    assert len(world.shown) == 2
+
+
+async def test_an_end_that_is_near_is_told_daily(world: World) -> None:
+    world.clock.time = NOW + SERVER_LIFE - timedelta(days=3)
+    for _ in range(4):
+        with capture_logs() as logs:
+            await world.watched.look()
+            await world.watched.look()
+        assert [log["event"] for log in logs] == ["the certificate expires soon, replace its files"]
+        world.clock.time += timedelta(days=1)
+
+
+async def test_a_start_with_unusable_files_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.files.key.unlink()
+    with pytest.raises(CertificateError, match="cannot be read"):
+        await world.watched.load()
+    assert world.shown == []
+
+
+async def test_our_own_is_renewed_in_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    watched = GatewayCertificate(
+        world.files.chain,
+        world.files.key,
+        world.show,
+        world.clock,
+        renew=lambda now: world.files.ensure(("localhost",), now),
+    )
+    await watched.load()
+    world.clock.time += timedelta(days=70)
+    await watched.look()
+    assert [certificate.expires for certificate in world.shown] == [NOW + SERVER_LIFE, world.clock.time + SERVER_LIFE]
