@@ -24,7 +24,7 @@ from controlplane.domain.backoff import Backoff
 from controlplane.gateway_epochs import EnvoyEpochs, Epoch, client_connections
 from gateway.admin import Admin, AdminUnreachableError, ServerInfo
 from gateway.bootstrap import bootstrap, write_bootstrap
-from gateway.envoy import PARENT_SECONDS, check_port, envoy_argv, find_envoy, parent_socket
+from gateway.envoy import PARENT_SECONDS, PortInUseError, check_port, envoy_argv, find_envoy, parent_socket
 from gateway.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ FIGURES = ("http.gateway.downstream_cx_active", "access_logs.open_telemetry_acce
 RESTART_SECONDS = 30.0
 """The most that a new Envoy may take to have its configuration; 5,000 endpoints take about 4."""
 _POLL_SECONDS = 0.02
+_PORT_SECONDS = 1.0
 _RESTART_POLL_SECONDS = 1.0
 _LOG_CHECK_SECONDS = 30.0
 _LOG_BYTES = 64 * 1024 * 1024
@@ -116,7 +117,7 @@ class GatewayProcess:
                 self._spawn(self._retire(self._epochs.before(running[0])), "gateway-retire")
         else:
             for port in filter(None, (self._settings.listen_port, self._settings.tls_port)):
-                check_port(self._settings.listen_address, port)
+                await self._until_free(port)
             running = [self._launch()]
         self._watch_over(running[0])
         self._spawn(self._rotate_logs(), "gateway-logs")
@@ -191,6 +192,24 @@ class GatewayProcess:
                     await asyncio.sleep(_POLL_SECONDS)
         # Envoy ends at once on SIGTERM; what it had to finish is finished.
         await self._end_all(5.0)
+
+    async def _until_free(self, port: int) -> None:
+        """Wait a moment for the port: of an Envoy that was just killed, some threads may still hold its sockets.
+
+        Raises:
+            PortInUseError: somebody holds it for longer.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PORT_SECONDS
+        while True:
+            try:
+                check_port(self._settings.listen_address, port)
+            except PortInUseError:
+                if loop.time() > deadline:
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
 
     async def _replace(self) -> None:
         """Restart as soon as a former restart is through."""
