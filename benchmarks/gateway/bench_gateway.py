@@ -15,16 +15,12 @@ from dataclasses import replace
 
 import psutil
 
-import gateway.translate.listener as listener_module
+from benchmarks.gateway import bench_auth
 from gateway.routes import DeploymentRoute, EndpointRoute
-from gateway.translate import auth
-from gateway.translate.filters import http_filters
 from tests.integration.gateway.load import Load
 from tests.integration.gateway.rig import BEARER, Rig
 
 CHANGES = 60
-ROUNDS = 5
-REQUESTS = 6_000
 
 
 async def main() -> None:
@@ -44,7 +40,7 @@ async def main() -> None:
             _say(f"        Envoy: {memory.allocated / 2**20:.0f} MB in use, {resident / 2**20:.0f} MB resident")
             _say(f"        this process, which holds the router and its ADS server: {_own_megabytes():.0f} MB resident")
     _say(f"  ratio 1,000 to 10: {medians[1_000] / medians[10]:.2f} (aim: at most 3)")
-    await _auth_cost()
+    await bench_auth.main()
 
 
 async def _weight_changes(rig: Rig, route: EndpointRoute) -> tuple[list[float], list[float]]:
@@ -85,40 +81,6 @@ async def _rig_with(endpoints: int) -> AsyncIterator[tuple[Rig, EndpointRoute]]:
         each = elapsed / endpoints * 1000
         _say(f"  {endpoints:>5} endpoints created at once in {elapsed:.2f} s ({each:.1f} ms each)")
         yield rig, rig.endpoint(blue, green, name=f"e{endpoints - 1}", blue=100)
-
-
-async def _auth_cost() -> None:
-    """CPU of Envoy for one request, with the key check and without; rounds alternate, so noise meets both alike."""
-    _say(f"gateway: Envoy's CPU a request with the key check, and without any auth ({ROUNDS} rounds of {REQUESTS})")
-    async with Rig() as with_keys:
-        await with_keys.router.apply(with_keys.endpoint(with_keys.deployment("blue", "b1"), blue=100))
-        # The same filters less those of auth: what is compared is the key check and its backstop, nothing else.
-        kept = [f for f in http_filters() if f.name not in {auth.LUA_FILTER, auth.RBAC_FILTER}]
-        filters = listener_module.filters
-        filters.http_filters = lambda: kept
-        try:
-            without = Rig()
-        finally:
-            filters.http_filters = http_filters
-        async with without:
-            open_route = without.endpoint(without.deployment("blue", "b1"), blue=100)
-            await without.router.apply(open_route)
-            costs: dict[str, list[float]] = {"keys": [], "open": []}
-            for _ in range(ROUNDS):
-                costs["keys"].append(await _cpu_per_request(with_keys))
-                costs["open"].append(await _cpu_per_request(without))
-    keys, bare = statistics.median(costs["keys"]), statistics.median(costs["open"])
-    _say(f"  keys {keys:.0f} us, no auth {bare:.0f} us: {bare / keys:.0%} of the requests a core serves without auth")
-
-
-async def _cpu_per_request(rig: Rig) -> float:
-    process = psutil.Process(rig.envoy_pid)
-    load = rig.load(connections=16)
-    load.limit = REQUESTS
-    before = sum(process.cpu_times()[:2])
-    await load.run()
-    assert load.failures == 0
-    return (sum(process.cpu_times()[:2]) - before) / REQUESTS * 1e6
 
 
 def _own_megabytes() -> float:
