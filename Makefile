@@ -85,6 +85,10 @@ wheels: setup ## Build both distributions into dist/
 bench: setup ## Print every benchmark's figures (ratios within one run)
 	@$(BIN)/python -m benchmarks
 
+.PHONY: bench-gateway
+bench-gateway: setup ## Print what the gateway costs: auth, latency, 10 to 5,000 endpoints
+	@$(BIN)/python -m benchmarks gateway
+
 .PHONY: clean
 clean: ## Remove what the tasks made
 	@rm -rf .venv .uv dist .work .mypy_cache .ruff_cache .pytest_cache .hypothesis

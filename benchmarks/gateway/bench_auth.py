@@ -2,26 +2,24 @@
 
 Envoy's own CPU time for a request, from the scheduler's clock (ns), with keys, with tokens, and without either: the
 same Envoy, the same route, the same other filters. Rounds are short and alternate; the fastest tenth is compared, since
-whatever else runs on the machine can only make a round slower. Envoy, the load and the instances have a core each.
+whatever else runs on the machine can only make a round slower.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
-
 import gateway.translate.listener as listener_module
+from benchmarks.gateway.pinned import PinnedRig, pin_ourselves
 from gateway.routes import AuthMode, EndpointAuth
 from gateway.translate import auth, tokens
 from gateway.translate.filters import http_filters
-from tests.integration.gateway.rig import BEARER, Rig
+from tests.integration.gateway.rig import BEARER
 from tests.integration.gateway.signing import Signer, trust
 
 ROUNDS = 60
@@ -36,7 +34,7 @@ class Contender:
 
     name: str
     aim: str
-    rig: Rig
+    rig: PinnedRig
     headers: dict[str, str]
     costs: list[float] = field(default_factory=list)
 
@@ -71,20 +69,19 @@ async def main() -> None:
             for contender in contenders:
                 await contender.round()
     bare = contenders[0].cost
-    _say(f"gateway: Envoy's CPU a request ({ROUNDS} rounds of {REQUESTS}, load {os.getloadavg()[0]:.1f})")
+    print(f"gateway: Envoy's CPU a request ({ROUNDS} rounds of {REQUESTS}, load {os.getloadavg()[0]:.1f})")
     for contender in contenders:
         share = f"{bare / contender.cost:.0%} of the requests a core serves without auth (aim {contender.aim})"
-        _say(f"  {contender.name:<7} {contender.cost:6.1f} us" + (f": {share}" if contender.aim else ""))
+        print(f"  {contender.name:<7} {contender.cost:6.1f} us" + (f": {share}" if contender.aim else ""))
 
 
 @asynccontextmanager
 async def _with(name: str, aim: str, accepted: EndpointAuth) -> AsyncIterator[Contender]:
-    async with Rig(concurrency=1) as rig:
+    async with PinnedRig(concurrency=1) as rig:
         await rig.router.set_jwks(trust(_SIGNER))
         route = rig.endpoint(rig.deployment("blue", "b1"), blue=100)
         token = accepted.mode is AuthMode.TOKEN
         await rig.router.apply(replace(route, auth=accepted) if token else route)
-        _pin(rig)
         headers = {"authorization": f"Bearer {_SIGNER.token('e')}"} if token else BEARER
         yield Contender(name, aim, rig, headers)
 
@@ -96,31 +93,14 @@ async def _without_auth() -> AsyncIterator[Contender]:
     filters = listener_module.filters
     filters.http_filters = lambda: kept
     try:
-        rig = Rig(concurrency=1)
+        rig = PinnedRig(concurrency=1)
     finally:
         filters.http_filters = http_filters
     async with rig:
         await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
-        _pin(rig)
         yield Contender("no auth", "", rig, BEARER)
 
 
-def _pin(rig: Rig) -> None:
-    """Envoy to the last core, the load to the one before it, instances to the rest."""
-    cores = sorted(os.sched_getaffinity(os.getpid()) | set(range(os.cpu_count() or 1)))
-    if len(cores) < 3:  # noqa: PLR2004  # one each
-        return
-    os.sched_setaffinity(0, {cores[-2]})
-    for thread in psutil.Process(rig.envoy_pid).threads():
-        os.sched_setaffinity(thread.id, {cores[-1]})
-    for pid in rig.instance_pids:
-        os.sched_setaffinity(pid, set(cores[:-2]))
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
+    pin_ourselves()
     asyncio.run(main())

@@ -24,6 +24,8 @@ from controlplane.domain.instances import InstanceFailure, InstanceObservation, 
 SURGE_SHARE = 0.25
 ATTEMPTS_UNTIL_FAILED = 3
 """Failures in a row after which a deployment is called Failed (and tried on, slowly)."""
+HOPELESS = frozenset({"ScriptNotFound", "MissingFunction", "BadSignature"})
+"""Reasons of the scorer that no second try mends: the user is told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Attempts:
     @property
     def exhausted(self) -> bool:
         """Whether users are told that it failed."""
-        return self.failures >= ATTEMPTS_UNTIL_FAILED
+        hopeless = self.failures > 0 and self.latest is not None and self.latest.reason in HOPELESS
+        return hopeless or self.failures >= ATTEMPTS_UNTIL_FAILED
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class DesiredState(Protocol):
     async def report_deployment(self, uid: str, report: Report, ready_instances: int) -> bool:
         """The same for a deployment."""
 
+    async def report_deployments(self, reports: Sequence[tuple[str, Report, int]]) -> None:
+        """The same for many (uid, report, ready instances) in one transaction; stale ones are left out."""
+
     async def report_progress(self, target: str, message: str) -> None:
         """Tell the operations that change ``target`` (a resource name) what is going on, one line."""
 

@@ -39,14 +39,15 @@ def deployment_report(
     return Report(deployment.generation, state, tuple(conditions))
 
 
-def restarted_report(deployment: DeploymentRecord, ready: int, now: datetime) -> Report:
-    """The report on a deployment whose instances are not those last reported, because the platform was away."""
-    count = deployment.spec.instance_count
-    instances = Condition(
-        ConditionType.INSTANCES_READY, ConditionStatus.UNKNOWN, "Starting", f"{ready} of {count} instances answer"
-    ).since(deployment.report.conditions, now)
-    others = (c for c in deployment.report.conditions if c.type is not ConditionType.INSTANCES_READY)
-    return Report(deployment.generation, deployment.report.state, (*others, instances))
+def report_at_start(deployment: DeploymentRecord, ready: int, now: datetime) -> Report:
+    """What is known of a deployment that fewer instances answer for than when the last control plane ended.
+
+    Its state is the last verdict, as always while instances are being replaced.
+    """
+    report = deployment.report
+    starting = _starting(ready, deployment.spec.instance_count).since(report.conditions, now)
+    others = [condition for condition in report.conditions if condition.type is not starting.type]
+    return Report(deployment.generation, report.state, (*others, starting))
 
 
 def _state(
@@ -102,4 +103,9 @@ def _instances(
         return Condition(kind, ConditionStatus.FALSE, failure.reason, f"{failure.message}{tries}", failure.detail)
     if plan.serving < ready:
         return Condition(kind, ConditionStatus.UNKNOWN, "Routing", "waiting for the gateway to route to the instances")
-    return Condition(kind, ConditionStatus.UNKNOWN, "Starting", f"{plan.serving} of {count} instances answer")
+    return _starting(plan.serving, count)
+
+
+def _starting(answering: int, count: int) -> Condition:
+    told = f"{answering} of {count} instances answer"
+    return Condition(ConditionType.INSTANCES_READY, ConditionStatus.UNKNOWN, "Starting", told)

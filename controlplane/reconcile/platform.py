@@ -21,7 +21,7 @@ from controlplane.domain.ports import Backend, Clock, SigningKeys
 from controlplane.domain.records import EndpointTree
 from controlplane.domain.status import ProvisioningState
 from controlplane.reconcile.deployment import DeploymentKey, DeploymentReconciler, Wakers
-from controlplane.reconcile.deployment_report import restarted_report
+from controlplane.reconcile.deployment_report import report_at_start
 from controlplane.reconcile.endpoint import EndpointReconciler, desired_traffic
 from controlplane.reconcile.owners import InstanceOwners
 from controlplane.reconcile.preparations import Preparations
@@ -133,10 +133,13 @@ class PlatformReconciler:
         backend.on_change(self._instance_changed)
 
     async def preload(self) -> None:
-        """Tell the gateway what it should serve, before any Envoy may ask: it must never see an empty answer."""
+        """Tell the gateway what it should serve, before any Envoy may ask: it must never see an empty answer.
+
+        Users are told what ended while no control plane ran, before any may ask: a report is not to outlive its truth.
+        """
         trees = await self._state.endpoints()
         seen = await self._backend.observe()
-        await self._correct_reports(trees, seen)
+        await self._report_what_ended(trees, seen)
         await self._tokens.publish(needed=False)
         self._router.preload(
             tuple(
@@ -146,19 +149,15 @@ class PlatformReconciler:
             )
         )
 
-    async def _correct_reports(self, trees: Sequence[EndpointTree], seen: Mapping[str, InstanceObservation]) -> None:
-        """What was reported before a stop or a reboot may not be so any more, and nobody must read it as if it were."""
-        for tree in trees:
-            for deployment in tree.deployments:
-                ready = sum(
-                    record.deployment_uid == deployment.uid
-                    and record.id in seen
-                    and seen[record.id].state is InstanceState.READY
-                    for record in tree.instances
-                )
-                if ready != deployment.ready_instances:
-                    report = restarted_report(deployment, ready, self._clock.now())
-                    await self._state.report_deployment(deployment.uid, report, ready)
+    async def _report_what_ended(self, trees: Sequence[EndpointTree], seen: Mapping[str, InstanceObservation]) -> None:
+        reports = [
+            (deployment.uid, report_at_start(deployment, ready, self._clock.now()), ready)
+            for tree in trees
+            for deployment in tree.deployments
+            if (ready := _answering(tree, deployment.uid, seen)) < deployment.ready_instances
+        ]
+        if reports:
+            await self._state.report_deployments(reports)
 
     def start(self) -> None:
         """Begin: look at everything now, and again every resync period."""
@@ -238,6 +237,11 @@ def needs_attention(tree: EndpointTree, seen: Mapping[str, InstanceObservation],
         return True
     ids = frozenset(record.id for record in tree.instances)
     return routed != ids or any(i not in seen or seen[i].state is not InstanceState.READY for i in ids)
+
+
+def _answering(tree: EndpointTree, deployment_uid: str, seen: Mapping[str, InstanceObservation]) -> int:
+    own = (r for r in tree.instances if r.deployment_uid == deployment_uid and not r.draining)
+    return sum(r.id in seen and seen[r.id].state is InstanceState.READY for r in own)
 
 
 def _needed_templates(trees: Sequence[EndpointTree]) -> set[str]:

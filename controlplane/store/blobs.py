@@ -148,7 +148,7 @@ class Upload:
         target = made / self._header.basename
         if self._header.kind is AssetKind.FILE:
             (self._folder / "stream").rename(target)
-            target.chmod(0o644)
+            target.chmod(0o444)
         else:
             unpack(self._folder / "stream", target)
         sync_folder(made)

@@ -59,17 +59,13 @@ class SqlDesiredState:
     async def report_deployment(self, uid: str, report: Report, ready_instances: int) -> bool:
         """The same for a deployment."""
         async with self._store.write() as transaction:
-            stored = await transaction.deployments.by_uid(uid)
-            if stored is None or stored.generation != report.generation:
-                return False
-            new = replace(stored, report=self._dated(report, stored.report), ready_instances=ready_instances)
-            if report.state is ProvisioningState.SUCCEEDED:
-                new = replace(new, fallback=stored.template)
-            if new != stored:
-                await transaction.deployments.save_report(new)
-                await self._settle(transaction, uid, new.report)
-                transaction.tell(Change(ChangeKind.STATUS, stored.endpoint, stored.name))
-            return True
+            return await self._report_deployment(transaction, uid, report, ready_instances)
+
+    async def report_deployments(self, reports: Sequence[tuple[str, Report, int]]) -> None:
+        """The same for many (uid, report, ready instances) in one transaction; stale ones are left out."""
+        async with self._store.write() as transaction:
+            for uid, report, ready_instances in reports:
+                await self._report_deployment(transaction, uid, report, ready_instances)
 
     async def report_progress(self, target: str, message: str) -> None:
         """Tell the operations that change ``target`` what is going on."""
@@ -132,6 +128,21 @@ class SqlDesiredState:
     def _dated(self, report: Report, previous: Report) -> Report:
         now = self._clock.now()
         return replace(report, conditions=tuple(c.since(previous.conditions, now) for c in report.conditions))
+
+    async def _report_deployment(
+        self, transaction: Transaction, uid: str, report: Report, ready_instances: int
+    ) -> bool:
+        stored = await transaction.deployments.by_uid(uid)
+        if stored is None or stored.generation != report.generation:
+            return False
+        new = replace(stored, report=self._dated(report, stored.report), ready_instances=ready_instances)
+        if report.state is ProvisioningState.SUCCEEDED:
+            new = replace(new, fallback=stored.template)
+        if new != stored:
+            await transaction.deployments.save_report(new)
+            await self._settle(transaction, uid, new.report)
+            transaction.tell(Change(ChangeKind.STATUS, stored.endpoint, stored.name))
+        return True
 
     async def _settle(self, transaction: Transaction, uid: str, report: Report) -> None:
         if report.state is ProvisioningState.SUCCEEDED:

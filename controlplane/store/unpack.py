@@ -19,7 +19,7 @@ MEMBERS_MAX = 200_000
 def unpack(stream: Path, target: Path) -> None:
     """Make the folder ``target`` from the tar file ``stream``, every file synced to disk.
 
-    Folders get the mode 0755, files 0644, or 0755 where their owner could execute them.
+    Folders get the mode 0755, files 0444, or 0555 where their owner could execute them: instances share them.
 
     Raises:
         InvalidArgumentError: the stream is damaged, or holds a link, a device, a path that leads out of the folder,
@@ -65,7 +65,7 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Non
     if source is None:
         raise _refusal(f"'{member.name}' has no content")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o755 if member.mode & 0o100 else 0o644)
+    descriptor = os.open(path, flags, 0o555 if member.mode & 0o100 else 0o444)
     with source, os.fdopen(descriptor, "wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
         out.flush()

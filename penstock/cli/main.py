@@ -101,9 +101,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"error: {message}\n")
 
 
+class _Version(argparse.Action):
+    """argparse's own wants the text beforehand, and looking it up is not free."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - only when asked for
+
+        sys.stdout.write(f"penstock {version('penstock')}\n")
+        parser.exit(DONE)
+
+
 def _parser(word: str) -> argparse.ArgumentParser:
     """The parser for a command line that starts with ``word``."""
     parser = _Parser(prog="penstock", description="Managed online endpoints for machine-learning models.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     nouns = parser.add_subparsers(metavar="COMMAND", required=True)
     _add(nouns, (*platform.COMMANDS, *script.COMMANDS))
     for name, (module, text) in GROUPS.items():

@@ -125,7 +125,10 @@ def print_logs(context: Context, endpoint: str, name: str, parsed: argparse.Name
 
 
 def changed(context: Context, now: Deployment, overrides: list[str]) -> tuple[Deployment, set[str]]:
-    """What overrides make of a deployment as it is, and the fields that differ."""
+    """What overrides make of a deployment as it is, and the fields to send: those that differ, or else any one.
+
+    Asking for what is there already is no mistake. It is done at once, or has a deployment that failed tried again.
+    """
     _, endpoint, _, name = now.name.split("/")
     if not overrides:
         return now, set()
@@ -146,7 +149,7 @@ def changed(context: Context, now: Deployment, overrides: list[str]) -> tuple[De
         if field.name in _PLAIN and getattr(wanted, field.name) != getattr(base, field.name)
     }
     wanted.name, wanted.etag = now.name, now.etag
-    return wanted, fields
+    return wanted, fields or {"instance_count"}
 
 
 def log_arguments(parser: argparse.ArgumentParser) -> None:

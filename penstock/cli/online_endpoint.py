@@ -178,7 +178,7 @@ def _takes_tokens(context: Context, name: str) -> bool:
 
 
 def _changed(context: Context, name: str, parsed: argparse.Namespace) -> tuple[Endpoint, set[str]]:
-    """What ``--set`` makes of the endpoint as it is, and the fields that differ."""
+    """What ``--set`` makes of the endpoint as it is, and the fields to send: those that differ, or else any one."""
     now = context.client.endpoints.get(name)
     wanted = Endpoint(etag=now.etag)
     overrides = arguments.sets(parsed)
@@ -188,7 +188,7 @@ def _changed(context: Context, name: str, parsed: argparse.Namespace) -> tuple[E
     text = json.dumps({"name": name} | {key: shown[key] for key in _UPDATABLE})
     loaded = manifest.load_endpoint(manifest.Text(text, f"the endpoint '{name}'", Path.cwd()), overrides)
     wanted.MergeFrom(convert.endpoint_message(loaded.value))
-    return wanted, {field for field in _UPDATABLE if getattr(wanted, field) != getattr(now, field)}
+    return wanted, {f for f in _UPDATABLE if getattr(wanted, f) != getattr(now, f)} or {"description"}
 
 
 COMMANDS = (

@@ -5,6 +5,7 @@ The moments are drawn from a seed, which is printed; ``PENSTOCK_CRASH_SEED`` rep
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -13,34 +14,38 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from penstock import Client, manifest
 from penstock.errors import PenstockError
 from penstock.v1.common_pb2 import PROVISIONING_STATE_DELETING, PROVISIONING_STATE_SUCCEEDED
 from penstock.v1.deployment_pb2 import Deployment
+from penstock.v1.endpoint_pb2 import Endpoint
 from tests.e2e.conftest import Show
 from tests.e2e.files import deployment_yaml, serve
 from tests.e2e.load import Load, aim
 from tests.e2e.platform import Platform
 
 ENDPOINT = "house"
+OTHER = "yard"
+"""An endpoint that comes and goes."""
 SECONDS = (0.03, 0.3, 2.0)
 """A kill comes at most this long after the change was asked for: in the transaction, in the launch, in what follows."""
 
 
 @dataclass
 class Crashes:
-    """Changes of one endpoint's deployments, each cut short by a kill, and what each should have led to.
+    """Changes of endpoints and deployments, each cut short by a kill, and what each should have led to.
 
-    ``blue`` has all the traffic and is updated only; ``green`` and ``red`` come and go.
+    ``blue`` has all the traffic and is updated only; the others come and go.
     """
 
     platform: Platform
     message: Deployment
     chance: random.Random
     wanted: dict[str, int]
-    """The version each deployment has; a version is an environment variable, so another one needs new instances."""
+    """The version each has; a deployment's is an environment variable, so another one needs new instances."""
     version: int = 0
     trace: list[str] = field(default_factory=list)
 
@@ -77,7 +82,12 @@ class Crashes:
 
     def _draw(self) -> tuple[str, str, Callable[[Client], object]]:
         self.version += 1
-        name = self.chance.choice(["blue", "green", "red"])
+        name = self.chance.choice(["blue", "green", "red", OTHER])
+        if name == OTHER and name in self.wanted:
+            return name, "delete", lambda client: client.endpoints.delete(name)
+        if name == OTHER:
+            version = str(self.version)
+            return name, "create", lambda client: client.endpoints.create(name, Endpoint(tags={"version": version}))
         message = Deployment()
         message.CopyFrom(self.message)
         message.environment_variables["VERSION"] = str(self.version)
@@ -92,14 +102,20 @@ class Crashes:
         """By deployment, without those that are on their way out."""
         shown = client.deployments.list(ENDPOINT)
         stay = [d for d in shown if d.provisioning_state != PROVISIONING_STATE_DELETING]
-        return {_short(d): int(d.environment_variables["VERSION"]) for d in stay}
+        others = [
+            e
+            for e in client.endpoints.list()
+            if _short(e) == OTHER and e.provisioning_state != PROVISIONING_STATE_DELETING
+        ]
+        versions = {_short(d): int(d.environment_variables["VERSION"]) for d in stay}
+        return versions | {_short(e): int(e.tags["version"]) for e in others}
 
     def _settled(self, client: Client) -> bool:
         shown = client.deployments.list(ENDPOINT)
-        endpoint = client.endpoints.get(ENDPOINT)
+        endpoints = client.endpoints.list()
         return (
-            {_short(d) for d in shown} == set(self.wanted)
-            and endpoint.provisioning_state == PROVISIONING_STATE_SUCCEEDED
+            {_short(d) for d in (*shown, *endpoints)} == {ENDPOINT, *self.wanted}
+            and all(e.provisioning_state == PROVISIONING_STATE_SUCCEEDED for e in endpoints)
             and all(
                 d.provisioning_state == PROVISIONING_STATE_SUCCEEDED
                 and d.observed_generation == d.generation
@@ -113,24 +129,26 @@ class Crashes:
         """Processes that are neither the control plane, the gateway nor of an instance."""
         assert self.platform.process is not None
         instances = {instance.pid for instance in client.deployments.instances(ENDPOINT)}
-        strays = [
-            process
-            for process in self.platform.processes()
-            if process.pid != self.platform.process.pid
-            and process.name() != "envoy"
-            and not {process.pid, *(parent.pid for parent in process.parents())} & instances
-        ]
-        return [" ".join(process.cmdline()) for process in strays] + ["missing"] * (len(instances) != len(self.wanted))
+        strays = []
+        for process in self.platform.processes():
+            # One that ends while it is looked at is no stray.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = {process.pid, *(parent.pid for parent in process.parents())}
+                if process.pid != self.platform.process.pid and process.name() != "envoy" and not family & instances:
+                    strays.append(" ".join(process.cmdline()))
+        return strays + ["missing"] * (len(instances) != len(self.wanted.keys() - {OTHER}))
 
     def _check(self, client: Client) -> None:
         key = client.endpoints.keys(ENDPOINT).primary_key
         for name, version in self.wanted.items():
+            if name == OTHER:
+                continue
             answer = self.platform.score(ENDPOINT, {}, key=key, headers={"azureml-model-deployment": name})
             assert (answer.status, answer.json()["version"]) == (200, str(version)), (name, self.trace[-3:])
 
 
-def _short(deployment: Deployment) -> str:
-    return deployment.name.rpartition("/")[2]
+def _short(resource: Deployment | Endpoint) -> str:
+    return resource.name.rpartition("/")[2]
 
 
 @pytest.mark.parametrize("times", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])

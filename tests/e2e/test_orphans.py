@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from penstock.v1.common_pb2 import PROVISIONING_STATE_SUCCEEDED
+from penstock.v1.common_pb2 import CONDITION_STATUS_TRUE, PROVISIONING_STATE_SUCCEEDED
 from tests.e2e.files import serve
 from tests.e2e.platform import Platform, new_platform, remove
 
@@ -39,11 +39,12 @@ def running(served: tuple[Platform, str]) -> tuple[Platform, str]:
 
 
 def whole(platform: Platform) -> None:
-    """Wait until both instances answer."""
+    """Wait until both instances answer and are routed to."""
 
     def answers() -> bool:
         blue = client.deployments.get("house", "blue")
-        return blue.ready_instances == 2 and blue.provisioning_state == PROVISIONING_STATE_SUCCEEDED
+        routed = all(condition.status == CONDITION_STATUS_TRUE for condition in blue.conditions)
+        return routed and blue.ready_instances == 2 and blue.provisioning_state == PROVISIONING_STATE_SUCCEEDED
 
     with platform.client() as client:
         platform.until(answers, 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def blue(cli: Cli, project: Path) -> None:
     """An endpoint with a deployment that has all of its traffic."""
     assert cli("online-endpoint", "create", "-f", "endpoint.yml").code == 0
     assert cli("online-deployment", "create", "-f", "blue.yml", "--all-traffic").code == 0
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version") == Ran(0, f"penstock {version('penstock')}\n", "")
 
 
 def test_an_endpoint_has_the_fields_that_scripts_read(cli: Cli, project: Path) -> None:
@@ -214,6 +219,13 @@ def test_update_of_nothing(cli: Cli, blue: None) -> None:
     assert cli("online-deployment", "update", "-e", "diabetes", "-n", "blue").code == 2
     assert cli("online-endpoint", "update", "-n", "diabetes").code == 2
     assert cli("online-endpoint", "update", "--traffic", "blue=100").code == 2
+
+
+def test_asking_for_what_is_there_already_is_no_mistake(cli: Cli, blue: None) -> None:
+    deployment = ("-n", "blue", "-e", "diabetes")
+    assert cli("online-deployment", "update", *deployment, "-i", 1).json()["instance_count"] == 1
+    assert cli("online-endpoint", "update", "-n", "diabetes", "--set", "tags.team=a").json()["tags"] == {"team": "a"}
+    assert cli("endpoint", "update", "-n", "diabetes", "-d", "blue", "-i", 1).code == 0
 
 
 @pytest.mark.parametrize("shares", ["blue=50", "blue=100 gren=0", "blue"])

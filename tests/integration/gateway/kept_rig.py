@@ -9,7 +9,6 @@ from typing import Self
 
 from controlplane.domain.backoff import Backoff
 from controlplane.gateway_process import GatewayProcess
-from gateway.router import EnvoyRouter
 from gateway.settings import GatewaySettings
 from tests.integration.gateway.rig import Rig
 
@@ -20,8 +19,7 @@ class KeptRig(Rig):
     def __init__(self) -> None:
         super().__init__()
         self.settings = replace(self.settings, drain_seconds=2)
-        self.router = EnvoyRouter(self.settings)
-        self.router.preload(())
+        self._control_plane()
         self.process = self.keeper()
 
     def keeper(self, settings: GatewaySettings | None = None) -> GatewayProcess:
@@ -30,7 +28,7 @@ class KeptRig(Rig):
             self.folder / "g",
             settings or self.settings,
             environment={"PATH": os.defpath},
-            backoff=Backoff(first=0.2, cap=10.0),
+            backoff=Backoff(first=0.05, cap=0.2),
             random_source=random.Random(1),
             longest_request_s=lambda: self.router.longest_request_ms() / 1000,
         )

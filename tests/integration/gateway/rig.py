@@ -178,11 +178,6 @@ class Rig:
             await task
 
     @property
-    def instance_pids(self) -> list[int]:
-        """The process ids of all instances."""
-        return [process.pid for process in self._instances.values()]
-
-    @property
     def envoy_pid(self) -> int:
         """The process id of the latest Envoy."""
         return self._envoys[-1].pid

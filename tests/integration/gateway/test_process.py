@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from controlplane.gateway_process import GatewayProcess, HotRestartError, RestartUnderWayError
+from gateway.envoy import find_envoy
 from tests.integration.gateway.kept_rig import KeptRig
 from tests.integration.gateway.rig import until
 
@@ -115,6 +117,28 @@ async def test_other_settings_replace_it_under_load(rig: KeptRig) -> None:
         await until(lambda: one_left(rig.process), 30)
     assert load.failures == 0
     assert (await rig.get("/endpoints/e/score")).status_code == 200
+
+
+async def test_an_upgraded_binary_replaces_it(tmp_path: Path) -> None:
+    program = tmp_path / "envoy"
+    shutil.copy(find_envoy(), program)
+    rig = KeptRig()
+    rig.process._binary = program
+    async with rig:
+        pid = rig.process.pid
+        await rig.process.close()
+        rig.process = rig.keeper()
+        rig.process._binary = program
+        await rig.process.start()
+        await asyncio.sleep(0.2)
+        assert rig.process.pid == pid  # the same program is adopted
+        await rig.process.close()
+        program.unlink()
+        shutil.copy(find_envoy(), program)
+        rig.process = rig.keeper()
+        rig.process._binary = program
+        await rig.process.start()
+        await until(lambda: rig.process.pid != pid, 10)
 
 
 async def test_a_new_one_that_cannot_start_changes_nothing(rig: KeptRig, tmp_path: Path) -> None:

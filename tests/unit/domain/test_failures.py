@@ -13,7 +13,12 @@ BACKOFF = Backoff(jitter=0.0)
 
 
 def failed(
-    name: str, *, ready_for: timedelta | None = None, template: str = "one", drain: bool = False
+    name: str,
+    *,
+    ready_for: timedelta | None = None,
+    template: str = "one",
+    drain: bool = False,
+    reason: str = "InitFailed",
 ) -> InstanceView:
     record = InstanceRecord(name, "house", "blue", "uid", template, NOW, draining=drain)
     seen = InstanceObservation(
@@ -22,7 +27,7 @@ def failed(
         template,
         ready_since=None if ready_for is None else NOW - ready_for,
         ended=NOW,
-        failure=InstanceFailure("InitFailed", f"{name} broke"),
+        failure=InstanceFailure(reason, f"{name} broke"),
     )
     return InstanceView(record, seen)
 
@@ -93,3 +98,8 @@ def test_an_old_instance_does_not_speak_against_the_new_template_but_is_not_rest
 
 def test_one_that_was_told_to_go_does_not_count() -> None:
     assert count(FailureCount(), failed("a", drain=True)).attempts.failures == 0
+
+
+def test_what_no_second_try_mends_is_told_at_once() -> None:
+    assert count(FailureCount(), failed("a", reason="MissingFunction")).attempts.exhausted
+    assert not count(FailureCount(), failed("a", reason="InitFailed")).attempts.exhausted

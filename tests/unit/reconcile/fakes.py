@@ -141,6 +141,10 @@ class MemoryState:
         self._change_deployment(uid, change)
         return True
 
+    async def report_deployments(self, reports: Sequence[tuple[str, Report, int]]) -> None:
+        for uid, report, ready in reports:
+            await self.report_deployment(uid, report, ready)
+
     async def report_progress(self, target: str, message: str) -> None:
         self.progress.append((target, message))
 

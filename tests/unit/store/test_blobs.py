@@ -79,7 +79,7 @@ async def test_a_file_lies_under_its_own_name(blobs: BlobStore) -> None:
     asset = await send(blobs, b"x" * 2500, header(b"x" * 2500))
     path = blobs.path(asset)
     assert (path.name, path.read_bytes()) == ("model.pkl", b"x" * 2500)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
 
 
 async def test_an_empty_file_is_a_file(blobs: BlobStore) -> None:
@@ -105,8 +105,8 @@ async def test_a_folder_is_unpacked_with_plain_modes(blobs: BlobStore) -> None:
     root = blobs.path(asset)
     assert root.name == "src"
     modes = {str(p.relative_to(root)): stat.S_IMODE(p.stat().st_mode) for p in root.rglob("*")}
-    assert modes["pkg/deep/score.py"] == 0o644
-    assert modes["run.sh"] == 0o755
+    assert modes["pkg/deep/score.py"] == 0o444
+    assert modes["run.sh"] == 0o555
     assert modes["empty"] == modes["pkg"] == 0o755
     assert (root / "pkg/deep/score.py").read_text() == "x = 1"
 

@@ -90,6 +90,16 @@ async def test_a_stale_report_changes_nothing(platform: Platform, blue: Deployme
     assert platform.told == []
 
 
+async def test_of_many_reports_the_stale_ones_are_left_out(platform: Platform, blue: DeploymentRecord) -> None:
+    done = Report(1, ProvisioningState.SUCCEEDED)
+    await platform.desired.report_deployments(
+        [("gone", done, 1), (blue.uid, done, 2), (blue.uid, replace(done, generation=7), 3)]
+    )
+    now = await platform.deployments.get("house", "blue")
+    assert (now.ready_instances, now.report.state) == (2, ProvisioningState.SUCCEEDED)
+    assert (await operation(platform, "endpoints/house/deployments/blue")).done
+
+
 async def test_the_same_report_is_told_once_and_keeps_its_time(platform: Platform, blue: DeploymentRecord) -> None:
     report = Report(1, ProvisioningState.SUCCEEDED, (READY,))
     for _ in range(3):
