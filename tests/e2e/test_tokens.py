@@ -94,6 +94,30 @@ def test_tokens_outlive_a_killed_control_plane(fresh_platform: Platform, tmp_pat
         assert platform.score("lasting", {}, key=each).status == 200
 
 
+@pytest.mark.slow
+def test_signing_keys_rotate_and_every_token_works_to_its_end(fresh_platform: Platform, tmp_path: Path) -> None:
+    """The real schedule, as fast as it may be set: a key signs for a minute, a token lives for one."""
+    platform = fresh_platform
+    platform.environment = {"PENSTOCK_SIGNING_KEY_SECONDS": "60", "PENSTOCK_TOKEN_LIFETIME_SECONDS": "60"}
+    platform.start()
+    serve(platform, tmp_path, "signed", "blue", auth_mode="aml_token")
+    begun, held, signed_by, known = time.monotonic(), [], [], []
+    while time.monotonic() - begun < 200:
+        held.append(platform.token("signed"))
+        signed_by.append(key_id(held[-1]))
+        held = [token for token in held if int(str(payload(token)["exp"])) > time.time() + 5]
+        for token in held:
+            assert platform.score("signed", {}, key=token).status == 200
+            assert direct(platform, "signed", token) == 200
+        known.append(len(query(platform.home, "SELECT kid FROM signing_keys")))
+        time.sleep(3)
+    kids = list(dict.fromkeys(signed_by))
+    assert len(kids) >= 3
+    assert max(known) <= 3
+    left = {str(row[0]) for row in query(platform.home, "SELECT kid FROM signing_keys")}
+    assert kids[0] not in left  # gone, once the last token it signed had expired
+
+
 def test_no_secret_is_left_anywhere(served: Platform, tmp_path: Path) -> None:
     """Every file below the home, what was printed, and Envoy's own configuration, whatever encoding it is in."""
     planted = "planted-Kq7vZ2mXw9Rt4LbN8sHd3FgJ"
@@ -127,6 +151,11 @@ def test_the_search_would_find_a_secret(served: Platform) -> None:
 def payload(token: str) -> dict[str, object]:
     part = token.split(".")[1]
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+def key_id(token: str) -> str:
+    head = token.split(".", maxsplit=1)[0]
+    return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
 
 
 def private_parts(home: Path) -> list[bytes]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from gateway.routes import EndpointRoute
+from gateway.routes import EndpointRoute, RouteRefusedError
 from gateway.snapshot import Resource
 from gateway.translate import messages
 from gateway.translate.route import route_configuration
-from tests.integration.gateway.rig import Rig
+from tests.integration.gateway.rig import KEY, Rig, digest
 
 pytestmark = pytest.mark.integration
 
@@ -44,3 +46,25 @@ async def test_a_key_check_that_fails_or_is_missing(script: str, monkeypatch: py
         assert (response.status_code, response.json()["error"]["code"]) == (401, "Unauthorized")
         assert response.headers["www-authenticate"] == 'Bearer realm="penstock", error="invalid_token"'
         assert (await rig.get("/endpoints/e/score", x_penstock_client="primary")).status_code == 401
+
+
+async def test_a_refused_configuration_tells_no_secret(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Envoy repeats what it refuses, in its answer and in its log: neither key nor token can be in it."""
+    await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
+    await rig.get("/endpoints/e/score")
+
+    def refused(route: EndpointRoute) -> Resource:
+        whole = route_configuration(route)
+        message = route_pb2.RouteConfiguration.FromString(whole.body)
+        message.virtual_hosts[0].ClearField("domains")
+        return messages.resource(whole.type, whole.name, message, whole.refs)
+
+    monkeypatch.setattr("gateway.router.route_configuration", refused)
+    with pytest.raises(RouteRefusedError, match="The gateway refused the configuration") as caught:
+        await rig.router.apply(replace(rig.endpoint(rig.deployment("blue", "b1"), blue=100), max_request_bytes=1000))
+    said = (rig.folder / "envoy.log").read_text()
+    assert "rejected" in said
+    for text in (said, str(caught.value), str(rig.router.status())):
+        assert KEY not in text
+    assert digest(KEY) not in str(caught.value) + str(rig.router.status())
+    assert (await rig.get("/endpoints/e/score")).status_code == 200
