@@ -54,7 +54,9 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "benchmarks/scorer/load.py"
 
 
-def drive(port: int, path: str, body: bytes, connections: int, seconds: float, prefix: list[str]) -> Load:
+def drive(  # noqa: PLR0917
+    port: int, path: str, body: bytes, connections: int, seconds: float, prefix: list[str]
+) -> Load:
     """POST ``body`` to 127.0.0.1 for ``seconds`` over some connections, each with one request at a time.
 
     ``prefix`` goes before the generator's command (``taskset``).

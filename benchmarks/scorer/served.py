@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 ENVIRON = {
     **os.environ,
@@ -63,7 +64,7 @@ class Served:
         self.start_up = 0.0
         """Seconds from the start to the first good answer."""
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self._output = tempfile.TemporaryFile(dir="/tmp")
         begun = time.perf_counter()
         self._process = subprocess.Popen(
@@ -121,7 +122,7 @@ class Served:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
             connection.request(method, path, body, {"content-type": "application/json"})
-            return connection.getresponse().status == 200
+            return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
         finally:

@@ -91,11 +91,33 @@ PENSTOCK = ours("score.py")
 AZUREML = "azureml-inference-server-http"
 PEERS = (
     PENSTOCK,
-    Peer(AZUREML, (AZUREML, SKLEARN), ("azmlinfsrv", "--entry_script", "score.py", "--port", "{port}", "--health_port", "{port}"), "/score"),
-    Peer("mlserver", ("mlserver", SKLEARN), ("python", "serve_mlserver.py", "{port}", "{spare}"), "/v2/models/model/infer", {"inputs": [TENSOR]}),
-    Peer("kserve", ("kserve", SKLEARN), ("python", "serve_kserve.py", "{port}"), "/v1/models/model:predict", {"instances": [ROW]}),
+    Peer(
+        AZUREML,
+        (AZUREML, SKLEARN),
+        ("azmlinfsrv", "--entry_script", "score.py", "--port", "{port}", "--health_port", "{port}"),
+        "/score",
+    ),
+    Peer(
+        "mlserver",
+        ("mlserver", SKLEARN),
+        ("python", "serve_mlserver.py", "{port}", "{spare}"),
+        "/v2/models/model/infer",
+        {"inputs": [TENSOR]},
+    ),
+    Peer(
+        "kserve",
+        ("kserve", SKLEARN),
+        ("python", "serve_kserve.py", "{port}"),
+        "/v1/models/model:predict",
+        {"instances": [ROW]},
+    ),
     Peer("litserve", ("litserve", SKLEARN), ("python", "serve_litserve.py", "{port}"), "/predict"),
-    Peer("bentoml", ("bentoml", SKLEARN), ("bentoml", "serve", "serve_bentoml:Regression", "--host", "127.0.0.1", "--port", "{port}"), "/predict"),
+    Peer(
+        "bentoml",
+        ("bentoml", SKLEARN),
+        ("bentoml", "serve", "serve_bentoml:Regression", "--host", "127.0.0.1", "--port", "{port}"),
+        "/predict",
+    ),
     Peer("ray serve", ("ray[serve]", SKLEARN), ("python", "serve_ray.py", "{port}"), "/predict"),
 )
 """In the order of the table."""

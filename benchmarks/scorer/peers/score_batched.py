@@ -2,8 +2,9 @@
 
 import json
 
-import score
 from penstock_scorer import batched
+
+import score
 from score import init  # noqa: F401
 
 

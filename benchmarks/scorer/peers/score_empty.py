@@ -5,5 +5,5 @@ def init():
     pass
 
 
-def run(data):
+def run(data):  # noqa: ARG001
     return [45.0]

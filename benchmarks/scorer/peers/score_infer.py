@@ -1,7 +1,7 @@
 """The same regression as a script's native path: arrays in, arrays out, merged by the server."""
 
-from score import init  # noqa: F401
 import score
+from score import init  # noqa: F401
 
 
 def infer(inputs):

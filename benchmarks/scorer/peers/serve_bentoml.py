@@ -1,6 +1,7 @@
 """BentoML: a service with one worker (started by ``bentoml serve serve_bentoml:Regression``)."""
 
 import bentoml
+
 import score
 
 

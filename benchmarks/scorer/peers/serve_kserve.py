@@ -2,8 +2,9 @@
 
 import sys
 
-import score
 from kserve import Model, ModelServer
+
+import score
 
 
 class Regression(Model):
@@ -19,6 +20,4 @@ class Regression(Model):
 if __name__ == "__main__":
     model = Regression("model")
     model.load()
-    ModelServer(
-        http_port=int(sys.argv[1]), workers=1, enable_grpc=False, enable_latency_logging=False
-    ).start([model])
+    ModelServer(http_port=int(sys.argv[1]), workers=1, enable_grpc=False, enable_latency_logging=False).start([model])

@@ -3,10 +3,11 @@
 import asyncio
 import sys
 
-import score
 from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
+
+import score
 
 
 class Regression(MLModel):

@@ -4,8 +4,9 @@ import sys
 import threading
 
 import ray
-import score
 from ray import serve
+
+import score
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=100)
