@@ -89,6 +89,11 @@ bench: setup ## Print every benchmark's figures (ratios within one run)
 bench-gateway: setup ## Print what the gateway costs: auth, latency, 10 to 5,000 endpoints
 	@$(BIN)/python -m benchmarks gateway
 
+.PHONY: bench-scorer
+bench-scorer: setup ## The scorer beside its peers, each installed below .work/peers (about 10 minutes)
+	@$(BIN)/python benchmarks/scorer/bench.py
+	@$(BIN)/python benchmarks/scorer/open_inference.py
+
 .PHONY: clean
 clean: ## Remove what the tasks made
 	@rm -rf .venv .uv dist .work .mypy_cache .ruff_cache .pytest_cache .hypothesis

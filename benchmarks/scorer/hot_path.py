@@ -115,7 +115,7 @@ def measure(script: str, seconds: float, connections: int, cores: tuple[int, int
         raise SystemExit(out)
     count = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
-    p50, p99 = (re.search(rf"{p}%\s+(\S+)", out)[1] for p in (50, 99))  # type: ignore[index]
+    p50, p99 = (re.search(rf"^ +{p}% +(\S+)", out, re.MULTILINE)[1] for p in (50, 99))  # type: ignore[index]
     return rate, cpu / count * 1e6, f"p50 {p50} p99 {p99}"
 
 

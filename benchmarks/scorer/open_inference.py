@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -41,9 +42,15 @@ def echo(http_path: str, grpc_path: str) -> None:
     keep_freed_memory()
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(http_path)
-    Listener(listening, lambda request: request.read(lambda body: request.respond(200, [], body))).start()
+    Listener(
+        listening, lambda request: request.read(lambda body: request.respond(200, [], body)), _too_large, 2**30
+    ).start()
     GrpcListener(f"unix:{grpc_path}", lambda call: call.read(lambda body: call.reply(body, []))).start()
     threading.Event().wait()
+
+
+def _too_large(request: Any, limit: int) -> None:
+    request.respond(413, [], f"more than {limit} bytes".encode())
 
 
 def http_client(path: str, body: bytes, headers: dict[str, str]) -> Callable[[], None]:
@@ -167,6 +174,8 @@ def main() -> None:
             if len(cores) > 1:
                 os.sched_setaffinity(0, cores[:-1])
             while not all(Path(path).exists() for path in paths.values()):
+                if any(server.poll() is not None for server in servers):
+                    raise SystemExit("a server did not start")
                 time.sleep(0.05)
             time.sleep(0.5)
             rest, headers, message = bodies(int(options.mib * 2**20) // 4 * 4)

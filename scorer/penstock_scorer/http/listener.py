@@ -160,7 +160,7 @@ class Listener:
             1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
             False, None, *no_tls, (None, None),
         )  # fmt: skip
-        serve = worker.serve_mtr_uds if uds else worker.serve_mtr
+        serve = worker.serve_str_uds if uds else worker.serve_str
         scheduler: Any = _Scheduler(loop, handle, too_large, limit)
         self._serve = partial(serve, scheduler, loop, self._signal)
 

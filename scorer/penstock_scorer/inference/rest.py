@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.contract.inputs import BadInputError
+from penstock_scorer.contract.results import to_json
 from penstock_scorer.inference.messages import InferRequest, Output, RequestedOutput
 from penstock_scorer.inference.tensors import check_datatype, check_shape, from_raw, from_values, to_raw, to_values
 
@@ -76,7 +77,7 @@ def encode(model: Model, request: InferRequest, outputs: list[Output]) -> tuple[
         binary = chosen.get(output.name)
         raw = request.binary_output if binary is None else binary
         described.append(_output(output, contents if raw else None))
-    text = json.dumps(answer).encode("ascii")
+    text = to_json(answer)
     if not contents:
         return _JSON, text
     headers = [("content-type", "application/octet-stream"), (HEADER_LENGTH, str(len(text)))]

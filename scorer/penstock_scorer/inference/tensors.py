@@ -8,6 +8,7 @@ behind it may crash on it, and the client chooses the address. Arrays over raw c
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,11 @@ MAX_DIMENSIONS = 32
 """What every numpy this package supports can hold."""
 _MAX_DIMENSION = 2**63 - 1
 _INTEGERS = frozenset("iu")
+_INT = frozenset({int})
+_NARROW = frozenset({Datatype.FP16, Datatype.BF16, Datatype.FP32})
+"""What a Python float may be too large for."""
 _LENGTH = struct.Struct("<I")
+_NOTHING = nullcontext()
 
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
@@ -38,11 +43,11 @@ def check_shape(name: str, shape: Any) -> tuple[int, ...]:
     Raises:
         BadInputError: not a list of whole numbers from 0 to 2^63 - 1, or more than 32 of them.
     """
-    if not isinstance(shape, (list, tuple)) or not all(type(size) is int for size in shape):
+    if not isinstance(shape, (list, tuple)) or not set(map(type, shape)) <= _INT:
         raise BadInputError(f"The shape of tensor {name!r} is not a list of whole numbers.")
     if len(shape) > MAX_DIMENSIONS:
         raise BadInputError(f"Tensor {name!r} has {len(shape)} dimensions, more than {MAX_DIMENSIONS}.")
-    if not all(0 <= size <= _MAX_DIMENSION for size in shape):
+    if shape and not 0 <= min(shape) <= max(shape) <= _MAX_DIMENSION:
         raise BadInputError(f"The shape of tensor {name!r} has a size that is negative or too large.")
     return tuple(shape)
 
@@ -104,7 +109,8 @@ def from_values(name: str, datatype: Datatype, shape: tuple[int, ...], values: A
         if min(flat) < info.min or max(flat) > info.max:
             raise BadInputError(f"Tensor {name!r} is {datatype.value} and has an element out of its range.")
     try:
-        with np.errstate(over="ignore"):
+        # Where nothing can be too large, silencing the warning costs as much as the array.
+        with np.errstate(over="ignore") if datatype in _NARROW else _NOTHING:
             return _shaped(name, np.array(flat, datatype.dtype), shape)
     except (ValueError, OverflowError):
         raise BadInputError(f"Tensor {name!r} has an element that {datatype.value} cannot hold.") from None
@@ -212,7 +218,7 @@ def _objects(elements: Sequence[Any]) -> NDArray[Any]:
 
 def _flat(name: str, values: Any) -> list[Any]:
     flat: list[Any] = values if type(values) is list else [values]
-    while any(type(value) is list for value in flat):
+    while list in set(map(type, flat)):
         if len({len(value) if type(value) is list else -1 for value in flat}) != 1:
             raise BadInputError(f"The data of tensor {name!r} are lists of different lengths.")
         flat = list(chain.from_iterable(flat))
