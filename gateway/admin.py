@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 
 class AdminUnreachableError(Exception):
@@ -38,7 +43,7 @@ class Admin:
     """A client of one Envoy's admin socket. A connection per call: calls are rare, and Envoy may restart between."""
 
     def __init__(self, socket: Path, *, timeout_s: float = 5.0) -> None:
-        """``timeout_s`` bounds each call."""
+        """``timeout_s`` is how long it may say nothing."""
         self._socket = socket
         self._timeout_s = timeout_s
 
@@ -48,11 +53,11 @@ class Admin:
             status, _ = await self._call("GET", "/ready")
         except AdminUnreachableError:
             return False
-        return status == 200  # noqa: PLR2004  # HTTP
+        return status == HTTPStatus.OK
 
     async def info(self) -> ServerInfo:
         """Who answers."""
-        tree = json.loads(await self._get("/server_info"))
+        tree = await self._get_json("/server_info")
         options = tree["command_line_options"]
         return ServerInfo(
             epoch=int(options.get("restart_epoch", 0)),
@@ -82,7 +87,7 @@ class Admin:
 
     async def memory(self) -> Memory:
         """How much memory Envoy uses."""
-        tree = json.loads(await self._get("/memory"))
+        tree = await self._get_json("/memory")
         return Memory(allocated=int(tree["allocated"]), heap=int(tree["heap_size"]))
 
     async def stat(self, name: str) -> int:
@@ -92,13 +97,20 @@ class Admin:
     async def stats(self, *names: str) -> tuple[int, ...]:
         """Several at once; as :meth:`stat`."""
         pattern = "|".join(name.replace(".", "%5C.") for name in names)
-        tree = json.loads(await self._get(f"/stats?format=json&filter=^({pattern})$"))
+        tree = await self._get_json(f"/stats?format=json&filter=^({pattern})$")
         found = {entry.get("name"): int(entry.get("value", 0)) for entry in tree["stats"]}
         return tuple(found.get(name, 0) for name in names)
 
     async def config_dump(self) -> str:
         """All of Envoy's configuration, JSON. Digests of keys are in it: for tests and debugging only."""
         return await self._get("/config_dump")
+
+    async def _get_json(self, path: str) -> Any:
+        text = await self._get(path)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise AdminUnreachableError(f"The gateway's answer to {path} ends too early.") from error
 
     async def _get(self, path: str) -> str:
         return self._body(path, await self._call("GET", path))
@@ -109,38 +121,30 @@ class Admin:
     @staticmethod
     def _body(path: str, answer: tuple[int, str]) -> str:
         status, body = answer
-        if status != 200:  # noqa: PLR2004  # HTTP
+        if status != HTTPStatus.OK:
             raise AdminUnreachableError(f"The gateway's admin interface answered {status} to {path}.")
         return body
 
     async def _call(self, method: str, path: str) -> tuple[int, str]:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._exchange(method, path)
-        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            # Killed while it answers, Envoy may leave half an answer, or none, on an open connection.
+            return await asyncio.to_thread(self._exchange, method, path)
+        except (OSError, HTTPException, ValueError) as error:
             raise AdminUnreachableError(f"The gateway does not answer on {self._socket}.") from error
 
-    async def _exchange(self, method: str, path: str) -> tuple[int, str]:
-        reader, writer = await asyncio.open_unix_connection(str(self._socket))
-        try:
-            request = f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            writer.write(request.encode())
-            await writer.drain()
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            if b"transfer-encoding: chunked" in head.lower():
-                body = _unchunk(body)
-            return int(head.split(b" ", 2)[1]), body.decode()
-        finally:
-            writer.close()
+    def _exchange(self, method: str, path: str) -> tuple[int, str]:
+        with contextlib.closing(_UnixConnection(self._socket, self._timeout_s)) as connection:
+            connection.request(method, path, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
 
-def _unchunk(body: bytes) -> bytes:
-    parts: list[bytes] = []
-    while body:
-        size, _, rest = body.partition(b"\r\n")
-        length = int(size, 16)
-        if length == 0:
-            return b"".join(parts)
-        parts.append(rest[:length])
-        body = rest[length + 2 :]
-    raise EOFError("the answer ends within its chunks")
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("admin", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
