@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -119,6 +120,9 @@ class App:
         self.scoring.executor._queue.put(None)
         self.scoring.executor.work()
 
+    def close(self) -> None:
+        self.scoring.executor.close()
+
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
@@ -131,8 +135,9 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def app(write: Callable[[str], Path]) -> Callable[..., App]:
-    return lambda text, **options: App(write(text), **options)
+def app(write: Callable[[str], Path]) -> Iterator[Callable[..., App]]:
+    with contextlib.ExitStack() as made:
+        yield lambda text, **options: made.enter_context(contextlib.closing(App(write(text), **options)))
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -66,6 +66,10 @@ class AsyncExecutor(Executor):
         super().stop()
         self._call_soon(self._take)
 
+    def close(self) -> None:
+        """Close the loop."""
+        self._loop.close()
+
     def _call_soon(self, callback: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)

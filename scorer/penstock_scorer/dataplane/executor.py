@@ -114,6 +114,9 @@ class Executor:
         for _ in self._slots:
             self._queue.put(None)
 
+    def close(self) -> None:
+        """Give back what it holds after its last :meth:`work`; the end of the process does as much."""
+
     def look(self) -> float:
         """Give up, watch and interrupt what is due; returns the seconds until there may be more to do."""
         now = self._clock()

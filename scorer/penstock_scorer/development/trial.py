@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +109,8 @@ def test_script(
         sent = [(name.lower(), value) for name, value in (headers or {}).items()]
         if "content-type" not in dict(sent):
             sent.append(("content-type", "application/json"))
-        answers = tuple(_ask(scoring, method, request, sent) for _ in range(repeat))
+        with closing(scoring.executor):
+            answers = tuple(_ask(scoring, method, request, sent) for _ in range(repeat))
     return Report(script, imported - began, ready - imported, answers, None, _notes(loaded))
 
 
