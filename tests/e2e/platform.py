@@ -105,14 +105,17 @@ class Platform:
         assert not left, f"left behind: {left}"
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs for this home, found by its command line, working directory or environment."""
+        """Everything that runs for this home, found by its command line, working directory or environment.
+
+        What is asked of one later may fail, since it may have ended; its ``info`` holds its ``name`` and ``cmdline``.
+        """
         found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                    words = [*process.cmdline(), process.cwd(), process.environ().get("PENSTOCK_HOME", "")]
-                    if any(str(self.home) in word for word in words):
-                        found.append(process)
+        for process in psutil.process_iter(["name", "status", "cmdline", "cwd", "environ"]):
+            seen = process.info
+            if process.pid != os.getpid() and seen["status"] != psutil.STATUS_ZOMBIE:
+                words = [*(seen["cmdline"] or ()), seen["cwd"] or "", (seen["environ"] or {}).get("PENSTOCK_HOME", "")]
+                if any(str(self.home) in word for word in words):
+                    found.append(process)
         return found
 
     def cli(

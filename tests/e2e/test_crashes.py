@@ -134,8 +134,9 @@ class Crashes:
             # One that ends while it is looked at is no stray.
             with contextlib.suppress(psutil.NoSuchProcess):
                 family = {process.pid, *(parent.pid for parent in process.parents())}
-                if process.pid != self.platform.process.pid and process.name() != "envoy" and not family & instances:
-                    strays.append(" ".join(process.cmdline()))
+                known = process.pid == self.platform.process.pid or process.info["name"] == "envoy"
+                if not known and not family & instances:
+                    strays.append(" ".join(process.info["cmdline"]))
         return strays + ["missing"] * (len(instances) != len(self.wanted.keys() - {OTHER}))
 
     def _check(self, client: Client) -> None:

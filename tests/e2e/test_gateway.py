@@ -15,7 +15,7 @@ from tests.e2e.platform import Platform
 
 
 def envoys(platform: Platform) -> list[psutil.Process]:
-    return [process for process in platform.processes() if process.name() == "envoy"]
+    return [process for process in platform.processes() if process.info["name"] == "envoy"]
 
 
 def test_config_and_restart_under_load(platform: Platform, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_gateway_that_starts_while_the_control_plane_is_away(fresh_platform: P
         load.more(300)
         platform.start()
         client_pid = json.loads((platform.home / "platform.json").read_bytes())["pid"]
-        platform.until(lambda: len([p for p in platform.processes() if "gateway" in p.cmdline()]) == 0)
+        platform.until(lambda: len([p for p in platform.processes() if "gateway" in p.info["cmdline"]]) == 0)
         load.more(300)
     assert load.tally.failures == []
     assert [p.pid for p in envoys(platform)] == [gateway.pid]

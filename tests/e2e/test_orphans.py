@@ -56,7 +56,7 @@ def instances(platform: Platform) -> set[int]:
 
 
 def envoy(platform: Platform) -> int:
-    return next(p.pid for p in platform.processes() if p.name() == "envoy")
+    return next(p.pid for p in platform.processes() if p.info["name"] == "envoy")
 
 
 def worker(platform: Platform) -> int:
