@@ -156,17 +156,19 @@ def test_more_than_it_may_run_is_refused(platform: Platform, tmp_path: Path) -> 
     assert found == {"OK": 2, "RESOURCE_EXHAUSTED": 4}
 
 
-def test_an_instance_is_killed_and_no_call_fails(platform: Platform, tmp_path: Path) -> None:
-    key = deploy(platform, tmp_path, "pair", "blue", instances=2)
-    with load(platform.gateway_port, "pair", key) as tally, platform.client() as client:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_instance_is_killed_and_no_call_fails(platform: Platform, tmp_path: Path, workers: int) -> None:
+    name, own = f"pair-{workers}", {"WORKER_COUNT": str(workers)}
+    key = deploy(platform, tmp_path, name, "blue", instances=2, variables=own)
+    with load(platform.gateway_port, name, key) as tally, platform.client() as client:
         tally.more(50)
-        assert len(tally.instances) == 2
-        for _ in range(2):
-            killed, before = client.deployments.instances("pair", "blue")[0].pid, len(tally.instances)
+        assert len(tally.instances) == 2 * workers
+        for _ in range(4):
+            killed, before = client.deployments.instances(name, "blue")[0].pid, len(tally.instances)
             os.kill(killed, signal.SIGKILL)
             tally.more(50)
-            platform.until(lambda pid=killed: pid not in [i.pid for i in client.deployments.instances("pair", "blue")])
-            platform.until(lambda: client.deployments.get("pair", "blue").ready_instances == 2)
+            platform.until(lambda pid=killed: pid not in [i.pid for i in client.deployments.instances(name, "blue")])
+            platform.until(lambda: client.deployments.get(name, "blue").ready_instances == 2)
             platform.until(lambda before=before: len(tally.instances) > before)
     assert tally.failures == []
 
