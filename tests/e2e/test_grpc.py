@@ -173,6 +173,20 @@ def test_an_instance_is_killed_and_no_call_fails(platform: Platform, tmp_path: P
     assert tally.failures == []
 
 
+def test_an_update_replaces_instances_and_no_call_fails(platform: Platform, tmp_path: Path) -> None:
+    key = deploy(platform, tmp_path, "moving", "blue", instances=2)
+    with load(platform.gateway_port, "moving", key) as tally, ThreadPoolExecutor(1) as pool:
+        tally.more(30)
+        with Caller(platform.gateway_port, "moving", key) as caller:
+            long = pool.submit(caller.infer, parameters={"sleep": 3.0})
+            changed = deployment_yaml(tmp_path, "moving", "blue", score=SCORE, instances=2, variables={"NEW": "yes"})
+            platform.cli("online-deployment", "update", "-f", changed)
+            assert long.result().instance in tally.instances
+        tally.more(30)
+    assert tally.failures == []
+    assert len(tally.instances) == 4
+
+
 def test_the_control_plane_is_killed_and_the_next_one_knows_the_addresses(platform: Platform, house: str) -> None:
     with load(platform.gateway_port, "house", house) as tally:
         platform.kill()
