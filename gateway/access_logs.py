@@ -24,6 +24,22 @@ _SCOPES = logs_pb2.ResourceLogs.DESCRIPTOR.fields_by_number[2].name
 _RECORDS = logs_pb2.ResourceLogs.DESCRIPTOR.fields_by_number[2].message_type.fields_by_number[2].name
 _CODES = range(100, 1000)
 _OK = Outcome(200, 200)
+_GRPC_OK = ("-", "0")
+"""No gRPC, or OK."""
+_GRPC = {
+    "1": Outcome(499, 0),
+    "3": Outcome(424, 400),
+    "4": Outcome(408, 0),
+    "5": Outcome(404, 0),
+    "7": Outcome(403, 0),
+    "8": Outcome(429, 0),
+    "12": Outcome(424, 501),
+    "13": Outcome(424, 500),
+    "14": Outcome(503, 0),
+    "16": Outcome(401, 0),
+}
+"""gRPC's codes as what the same would be over HTTP. Of a deployment's answers, only the model gives those with 424."""
+_GRPC_OTHER = Outcome(424, 500)
 _ANSWER = b""
 
 
@@ -60,10 +76,10 @@ class AccessLogs:
         """Count requests; the form of a line is :data:`gateway.translate.access_log.LINE`."""
         slot = int(self._clock() // SLOT_S)
         for line in lines:
-            name, code, microseconds, model_code = line.split(" ", 3)
+            name, code, microseconds, model_code, *more = line.split(" ")
             traffic = self._traffic.get(name) or self._first(name)
             # Only the model says 200, and the gateway spares itself the noting of it.
-            outcome = _OK if code == "200" else Outcome(_code(code), _code(model_code))
+            outcome = _of_200(more) if code == "200" else Outcome(_code(code), _code(model_code))
             if traffic is None:
                 self._unrouted[outcome.code] = self._unrouted.get(outcome.code, 0) + 1
             else:
@@ -108,6 +124,12 @@ def decode(request: bytes) -> Iterator[str]:
         for scope in getattr(resource, _SCOPES):
             for record in getattr(scope, _RECORDS):
                 yield record.body.string_value
+
+
+def _of_200(more: list[str]) -> Outcome:
+    """``more``: gRPC's code, if the gateway that wrote the line tells it."""
+    grpc_code = more[0] if more else "-"
+    return _OK if grpc_code in _GRPC_OK else _GRPC.get(grpc_code, _GRPC_OTHER)
 
 
 def _code(text: str) -> int:

@@ -48,6 +48,8 @@ class DeploymentRoute:
     broken off. 1 to 180,000."""
     grpc: bool = False
     """Whether its instances answer gRPC too, at :attr:`Host.grpc_addresses`."""
+    grpc_workers: int = 1
+    """Addresses that one of its instances has for gRPC, at most: so many fail at once when it dies."""
     slow_start_ms: int = 0
     """Milliseconds over which a new instance's share grows to its full one. 0: at once."""
     sticky_instances: bool = False

@@ -49,7 +49,12 @@ def plan(current: Stage, goal: Stage) -> tuple[Stage, ...]:
 def _front(route: EndpointRoute) -> EndpointRoute:
     """``route`` without what does not change Envoy's routes: hosts and sizes."""
     stripped = tuple(
-        DeploymentRoute(deployment.name, request_timeout_ms=deployment.request_timeout_ms, grpc=deployment.grpc)
+        DeploymentRoute(
+            deployment.name,
+            request_timeout_ms=deployment.request_timeout_ms,
+            grpc=deployment.grpc,
+            grpc_workers=deployment.grpc_workers,
+        )
         for deployment in route.deployments
     )
     return replace(route, deployments=stripped)

@@ -99,14 +99,16 @@ def _deployment_route(
     settings = deployment.spec.request_settings
     own = [record for record in instances if record.deployment_uid == deployment.uid]
     hosts = (_host(record, seen.get(record.id)) for record in own)
+    # Of all instances, those that do not answer now included: a restart is no change of the routes.
+    workers = max((len(seen[record.id].grpc_addresses) for record in own if record.id in seen), default=0)
     return DeploymentRoute(
         name=deployment.name,
         hosts=tuple(sorted((host for host in hosts if host is not None), key=lambda host: host.instance)),
         max_concurrent_requests_per_instance=settings.max_concurrent_requests_per_instance,
         instance_count=max(1, deployment.spec.instance_count),
         request_timeout_ms=settings.request_timeout_ms,
-        # Of all instances, those that do not answer now included: a restart is no change of the routes.
-        grpc=any(seen[record.id].grpc_addresses for record in own if record.id in seen),
+        grpc=workers > 0,
+        grpc_workers=max(1, workers),
         slow_start_ms=options.slow_start_seconds * 1000,
         sticky_instances=options.sticky_instances and options.sticky is not None,
     )

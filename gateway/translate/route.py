@@ -114,6 +114,7 @@ class _Routes:
         if way.grpc and not deployment.grpc:
             return self._refuse(way, errors.NO_GRPC, header, share)
         message = self._forward(way, header, way.idle_ms(self.route, deployment), share)
+        self._retry(way, message.route, deployment.grpc_workers)
         message.route.cluster = names.cluster_name(self.route.name, deployment.name, grpc=way.grpc)
         message.response_headers_to_add.append(_overwrite(names.HEADER_DEPLOYMENT, deployment.name))
         return message
@@ -122,6 +123,7 @@ class _Routes:
         # One route for all shares has one timeout: the most patient deployment's.
         idle_ms = max(way.idle_ms(self.route, deployment) for deployment, _ in shares)
         message = self._forward(way, _pin(None, present=False), idle_ms)
+        self._retry(way, message.route, max(deployment.grpc_workers for deployment, _ in shares))
         self._mirror(way, message.route)
         weighted = message.route.weighted_clusters
         weighted.use_hash_policy.value = True
@@ -174,6 +176,12 @@ class _Routes:
         if not way.buffered(self.route):
             message.typed_per_filter_config[limits.BUFFER_FILTER].CopyFrom(limits.unbuffered())
         return message
+
+    def _retry(self, way: Way, action: route_components_pb2.RouteAction, workers: int) -> None:
+        """Where one retry, as for the whole endpoint, is not enough."""
+        policy = retry.policy(self.route.retry, workers)
+        if way.grpc and workers > 1 and policy is not None:
+            action.retry_policy.CopyFrom(policy)
 
     def _mirror(self, way: Way, action: route_components_pb2.RouteAction) -> None:
         mirror = self.route.mirror

@@ -1,4 +1,4 @@
-"""A look at a scoring script before it is sent: does it define ``init`` and ``run`` at all?
+"""A look at a scoring script before it is sent: does it define ``init``, and ``run`` or ``infer``, at all?
 
 Only what is certain is reported. The script is read, never run; one that this Python cannot parse may be fine in its
 own environment, and a star import may bring anything. The scorer has the last word.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import warnings
 
-REQUIRED = ("init", "run")
+REQUIRED = {"init": ("init",), "run": ("run", "infer")}
+"""Each with what may stand in its place: tensors go to ``infer``."""
 
 
 def missing_functions(source: str) -> list[str]:
@@ -31,4 +32,4 @@ def missing_functions(source: str) -> list[str]:
             if "*" in names:
                 return []
             bound |= names
-    return [name for name in REQUIRED if name not in bound]
+    return [name for name, instead in REQUIRED.items() if bound.isdisjoint(instead)]

@@ -54,7 +54,8 @@ class Settings:
     grpc_port: int | None = None
     """Serve gRPC on this port; None, and no ``grpc_uds``: there is no gRPC."""
     grpc_uds: Path | None = None
-    """Serve gRPC on this Unix socket (mode 0600); with several workers, ``PATH.0``, ``PATH.1`` and so on."""
+    """Serve gRPC on this Unix socket (mode 0600); with several workers, ``PATH.0``, ``PATH.1`` and so on. Nothing
+    gRPC needs is loaded before the first call."""
     worker_count: int = 1
     preload: bool = False
     """Import the script and call ``init`` once, before the workers are forked (``WORKER_PRELOAD``)."""
@@ -117,13 +118,17 @@ class Settings:
     def grpc_addresses(self) -> list[str]:
         """Where each worker serves gRPC, as gRPC spells addresses; empty: nowhere."""
         if self.grpc_uds is not None:
-            if self.worker_count == 1:
-                return [f"unix:{self.grpc_uds}"]
-            return [f"unix:{self.grpc_uds}.{index}" for index in range(self.worker_count)]
+            return [f"unix:{self.grpc_path(index)}" for index in range(self.worker_count)]
         if self.grpc_port is not None:
             host = f"[{self.host}]" if ":" in self.host else self.host
             return [f"{host}:{self.grpc_port}"] * self.worker_count
         return []
+
+    def grpc_path(self, worker: int) -> Path:
+        """The Unix socket at which the worker of this index serves gRPC."""
+        if self.grpc_uds is None:
+            raise ValueError("gRPC is not served on a Unix socket")
+        return self.grpc_uds if self.worker_count == 1 else self.grpc_uds.with_name(f"{self.grpc_uds.name}.{worker}")
 
     def describe(self) -> list[tuple[str, str]]:
         """Settings in force, as printed at the start."""

@@ -61,11 +61,11 @@ def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
     env = {
         **platform.env(),
         "PATH": f"{PENSTOCK.parent}{os.pathsep}{os.environ['PATH']}",
-        "GATEWAY": f"http://localhost:{platform.gateway_port}",
+        "GATEWAY": f"localhost:{platform.gateway_port}",
         "COLUMNS": "120",
     }
     for step in steps(page):
-        command = step.command.replace("http://localhost:8080", env["GATEWAY"])
+        command = step.command.replace("localhost:8080", env["GATEWAY"])
         done = subprocess.run(
             [*RUN[step.kind], command],
             cwd=tmp_path,
@@ -82,7 +82,7 @@ def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
         if not step.expected:
             assert done.returncode == 0, f"{where}: {said}"
         else:
-            said = said.replace(env["GATEWAY"], "http://localhost:8080")
+            said = said.replace(env["GATEWAY"], "localhost:8080")
             matches = doctest.OutputChecker().check_output(
                 step.expected, said, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from controlplane.backends.process import instance_files, log_stream
-from controlplane.backends.process.command import RESERVED_PREFIX, command, environment
+from controlplane.backends.process.command import RESERVED_PREFIX, command, instance_environment
 from controlplane.backends.process.environments import EnvironmentCache
 from controlplane.backends.process.failures import disk_error
 from controlplane.backends.process.instance_files import InstanceFiles, Manifest
@@ -184,12 +184,14 @@ class ProcessBackend:
         self, instance: str, template: InstanceTemplate, preparation: Preparation, policy: AuthPolicy
     ) -> Supervisor:
         files = InstanceFiles(self._layout.instances / instance)
-        python = self._preparer.environment_of(preparation).python
+        environment = self._preparer.environment_of(preparation)
+        run = self._layout.run_folder()
         manifest = Manifest(
             id=instance,
             endpoint=template.endpoint,
             template_hash=template.hash,
-            socket=str(self._layout.run_folder() / f"{instance}.sock"),
+            socket=str(run / f"{instance}.sock"),
+            grpc_socket=str(run / f"{instance}.grpc") if environment.grpc else "",
             liveness=template.liveness_probe,
             readiness=template.readiness_probe,
         )
@@ -198,12 +200,12 @@ class ProcessBackend:
             instance_files.create(files, manifest, template, code=code, model=model, policy=policy)
         else:
             files.write_policy(policy)
-        Path(manifest.socket).unlink(missing_ok=True)
+        manifest.remove_sockets()
         # It may run already: launched by a control plane that was killed right afterwards.
         with contextlib.suppress(AlreadyRunningError):
             files.daemon.launch(
-                command(python, files, manifest, template),
-                env=environment(python, files, template, self._environ, self._cores),
+                command(environment.python, files, manifest, template),
+                env=instance_environment(environment.python, files, template, self._environ, self._cores),
                 cwd=files.code if files.code.is_dir() else files.folder,
                 log=files.log,
             )

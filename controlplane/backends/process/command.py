@@ -32,6 +32,8 @@ RESERVED_PREFIX = "PENSTOCK_"
 def command(python: Path, files: InstanceFiles, manifest: Manifest, template: InstanceTemplate) -> list[str]:
     """The scorer's command line."""
     argv = [str(python), "-m", "penstock_scorer", "--uds", manifest.socket]
+    if manifest.grpc_socket:
+        argv += ["--grpc_uds", manifest.grpc_socket]
     if template.scoring_script:
         argv += ["--entry_script", str(files.code / template.scoring_script)]
     if (model := files.model(template)) is not None:
@@ -39,7 +41,7 @@ def command(python: Path, files: InstanceFiles, manifest: Manifest, template: In
     return argv
 
 
-def environment(
+def instance_environment(
     python: Path, files: InstanceFiles, template: InstanceTemplate, base: Mapping[str, str], cores: int
 ) -> dict[str, str]:
     """The whole environment: a little of ours, the contract's, what the user set, and the platform's own.

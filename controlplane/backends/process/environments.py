@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -23,21 +24,20 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from controlplane.backends.environments.wanted import Difference, Wanted, WantedEnvironment
-from controlplane.backends.process import files, interpreters, scorer_wheel
+from controlplane.backends.process import files, grpc_packages, interpreters, scorer_wheel
 from controlplane.backends.process.failures import disk_error, end_of
-from controlplane.backends.process.fallback import above_and_below, build_nearest
+from controlplane.backends.process.fallback import build_nearest
 from controlplane.backends.process.interpreters import Interpreter, NoInterpreterError
 from controlplane.backends.process.scorer_wheel import ScorerSource
 from controlplane.backends.process.uv import Uv
-from controlplane.backends.process.uv_errors import Obstacle, UvError
+from controlplane.backends.process.uv_errors import TRANSIENT, Obstacle, UvError
+from controlplane.backends.process.uv_solver import UvSolver
 from controlplane.domain.ports import PreparationError
 from penstock.daemon import lock, processes
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when environments have to be built anew."""
 _LOCK_POLL_SECONDS = 0.1
-_OTHER_PYTHONS = ("3.6", "3.8", "3.9", "3.12", "3.7", "3.10", "3.11", "3.13", "3.14")
-_TRANSIENT = (Obstacle.NETWORK, Obstacle.DISK_FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Environment:
 
     folder: Path
     differences: tuple[Difference, ...] = ()
+    grpc: bool = False
+    """The scorer answers gRPC in it."""
 
     @property
     def python(self) -> Path:
@@ -72,7 +74,7 @@ class EnvironmentCache:
         folder = self._folder / key
         try:
             known = json.loads((folder / "environment.json").read_bytes())
-            return Environment(folder, tuple(Difference(**each) for each in known["differences"]))
+            return Environment(folder, tuple(Difference(**each) for each in known["differences"]), known["grpc"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -126,7 +128,7 @@ class EnvironmentCache:
         await asyncio.to_thread(_start_afresh, folder)
         wheel, _ = await self._wheel_now()
         extra = f"[{','.join(extras)}]" if extras else ""
-        solver = _UvSolver(
+        solver = UvSolver(
             uv=self._uv,
             folder=folder,
             options=wanted.options,
@@ -139,23 +141,25 @@ class EnvironmentCache:
                 wanted.python, await interpreters.installed(self._environ), sys.version_info[:2]
             )
             built = await build_nearest(wanted, choices, solver, tell)
-            await self._check(folder)
+            await self._check(folder, "-m", self._scorer.name, "--version")
+            needs = self._scorer.needs_of(grpc_packages.EXTRA)
+            probe = functools.partial(self._check, folder, "-c", grpc_packages.PROBE)
+            grpc = await grpc_packages.add(needs, built.solution, solver, built.interpreter, probe)
         except NoInterpreterError as error:
             raise PreparationError("NoPython", str(error)) from error
         except UvError as error:
             raise _failure(error) from error
-        differences = (*wanted.differences, *built.differences)
-        await asyncio.to_thread(_complete, folder, built.interpreter, built.solution, differences)
-        return Environment(folder, differences)
+        differences = (*wanted.differences, *built.differences, *grpc.differences)
+        solution = (*built.solution, *grpc.packages)
+        await asyncio.to_thread(_complete, folder, built.interpreter, solution, differences, grpc=grpc.works)
+        return Environment(folder, differences, grpc.works)
 
-    async def _check(self, folder: Path) -> None:
+    async def _check(self, folder: Path, *arguments: str) -> None:
         """The user's pins win over the scorer's needs; better to learn here than at each start if it can't live so."""
         process = await asyncio.create_subprocess_exec(
             folder / "venv/bin/python",
             "-I",
-            "-m",
-            self._scorer.name,
-            "--version",
+            *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -177,67 +181,6 @@ class EnvironmentCache:
             return self._wheel
 
 
-@dataclass(frozen=True, slots=True)
-class _UvSolver:
-    """:class:`controlplane.backends.process.fallback.Solver` with uv."""
-
-    uv: Uv
-    folder: Path
-    options: tuple[str, ...]
-    scorer: str
-    overrides: tuple[str, ...]
-    held: int
-
-    async def solve(
-        self, packages: Sequence[str], interpreter: Interpreter, sources: frozenset[str]
-    ) -> tuple[str, ...]:
-        return tuple(
-            await self.uv.compile(
-                [*self.options, *packages, self.scorer],
-                interpreter,
-                sources=sources,
-                overrides=self.overrides,
-                log=self.folder / "build.log",
-                held=self.held,
-            )
-        )
-
-    async def build(self, solution: Sequence[str], interpreter: Interpreter, sources: frozenset[str]) -> None:
-        venv, log = str(self.folder / "venv"), self.folder / "build.log"
-        await self.uv.run(
-            ["venv", "--quiet", "--clear", "--python", interpreter.path, venv], log=log, held=(self.held,)
-        )
-        arguments = ["pip", "install", "--no-deps", "--python", f"{venv}/bin/python", "--only-binary", ":all:"]
-        for name in sorted(sources):
-            arguments += ["--no-binary", name]
-        lines = "\n".join([*self.options, *solution])
-        await self.uv.run([*arguments, "-r", "-"], stdin=lines, log=log, held=(self.held,))
-
-    async def nearest(self, package: Wanted, interpreter: Interpreter) -> str | None:
-        above, below = above_and_below(package.specifier)
-        for specifier, resolution in ((above, "lowest-direct"), (below, "highest")):
-            more = ["--no-deps", "--resolution", resolution]
-            try:
-                line, *_ = await self.uv.compile(
-                    [*self.options, package.pinned(specifier).line], interpreter, more=more, held=self.held
-                )
-            except UvError as error:
-                if error.obstacle in _TRANSIENT:
-                    raise
-            else:
-                return line.partition("==")[2].split(";")[0].strip()
-        return None
-
-    async def has_wheels(self, package: str, interpreter: Interpreter) -> bool:
-        for version in _OTHER_PYTHONS:
-            if version != interpreter.short:
-                more = ["--no-deps", "--python-version", version]
-                with contextlib.suppress(UvError):
-                    await self.uv.compile([*self.options, package], interpreter, more=more, held=self.held)
-                    return True
-        return False
-
-
 def _overrides(packages: Sequence[Wanted], needs: Sequence[str]) -> tuple[str, ...]:
     """Where the user and the scorer both name a package, the user's word holds."""
     names = {canonicalize_name(Requirement(need).name) for need in needs}
@@ -245,7 +188,7 @@ def _overrides(packages: Sequence[Wanted], needs: Sequence[str]) -> tuple[str, .
 
 
 def _failure(error: UvError) -> PreparationError:
-    transient = error.obstacle in _TRANSIENT
+    transient = error.obstacle in TRANSIENT
     reason = "DiskFull" if error.obstacle is Obstacle.DISK_FULL else "EnvironmentBuildFailed"
     return PreparationError(
         reason, f"the environment cannot be built: {error}", detail=end_of(error.output), transient=transient
@@ -259,10 +202,14 @@ def _start_afresh(folder: Path) -> None:
 
 
 def _complete(
-    folder: Path, interpreter: Interpreter, solution: Sequence[str], differences: Sequence[Difference]
+    folder: Path, interpreter: Interpreter, solution: Sequence[str], differences: Sequence[Difference], *, grpc: bool
 ) -> None:
     (folder / "requirements.lock").write_text("\n".join(solution) + "\n")
-    known = {"python": str(interpreter.version), "differences": [asdict(each) for each in differences]}
+    known = {
+        "python": str(interpreter.version),
+        "differences": [asdict(each) for each in differences],
+        "grpc": grpc,
+    }
     files.replace(folder / "environment.json", json.dumps(known, indent=2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -31,6 +32,26 @@ class Manifest:
     socket: str
     liveness: ProbeSettings
     readiness: ProbeSettings
+    grpc_socket: str = ""
+    """Where its only worker answers gRPC; several do with ``.0``, ``.1`` and so on behind it. Empty: nobody does."""
+
+    def grpc_sockets(self) -> tuple[str, ...]:
+        """Where its workers answer gRPC. How many there are is the scorer's decision: seen once it is ready."""
+        if not self.grpc_socket:
+            return ()
+        each = (f"{self.grpc_socket}.{worker}" for worker in itertools.count())
+        return tuple(itertools.takewhile(os.path.exists, each)) or (self.grpc_socket,)
+
+    def remove_sockets(self) -> None:
+        """Remove all of them, whole or half made."""
+        Path(self.socket).unlink(missing_ok=True)
+        if self.grpc_socket:
+            socket = Path(self.grpc_socket)
+            for each in socket.parent.glob(f"{socket.name}*"):
+                if each.is_dir():
+                    shutil.rmtree(each, ignore_errors=True)
+                else:
+                    each.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

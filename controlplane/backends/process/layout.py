@@ -5,7 +5,8 @@
     environments/KEY/        virtual environments, with build.log
     preparations/HASH.json   which environment a template uses; HASH.log what preparing it said
     instances/ID/            an instance: instance.json, process/ (its daemon), log, policy.json, code/, azureml-models/
-    run/ID.sock              where it answers
+    run/ID.sock              where it answers HTTP
+    run/ID.grpc              where it answers gRPC; of several workers ID.grpc.0, ID.grpc.1, ...
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-_LONGEST_SOCKET_PATH = 100
-"""Linux allows 107 bytes; some servers append to the name."""
-_LONGEST_SOCKET_NAME = len("/0123456789ab.sock")
+_LONGEST_SOCKET_PATH = 107
+"""Bytes, what Linux allows."""
+_LONGEST_SOCKET_NAME = len("/0123456789ab.grpc.1023~/s")
+"""gRPC's, of the last of as many workers as there may be, while it is made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 _DISTRIBUTION = "penstock-scorer"
 _PACKAGE = "penstock_scorer"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -60,6 +62,16 @@ class ScorerSource:
         return tuple(
             line.partition(":")[2].strip() for line in self.metadata.splitlines() if line.startswith("Requires-Dist:")
         )
+
+    def needs_of(self, extra: str) -> tuple[str, ...]:
+        """What it needs for this extra alone."""
+        found = []
+        for text in self.requirements:
+            need = Requirement(text)
+            if need.marker and need.marker.evaluate({"extra": extra}) and not need.marker.evaluate({"extra": ""}):
+                need.marker = None
+                found.append(str(need))
+        return tuple(found)
 
     def files(self) -> dict[str, bytes]:
         """The contents of the wheel by name, but for its RECORD."""

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NoReturn, ParamSpec
 
 import structlog
@@ -82,6 +81,7 @@ class Supervisor:
             state=InstanceState.PENDING,
             template_hash=self.manifest.template_hash,
             address=f"unix://{self.manifest.socket}",
+            grpc_addresses=self._grpc_addresses(),
             pid=status.pid,
         )
         if ended is not None:
@@ -163,7 +163,8 @@ class Supervisor:
             now = self._clock.now()
             # Noted before it is told: a successor must not know less than whoever acted on it.
             await self._note(self.files.note_ready, now)
-            self._see(replace(self.seen, state=InstanceState.READY, ready_since=now))
+            grpc = self._grpc_addresses()
+            self._see(replace(self.seen, state=InstanceState.READY, ready_since=now, grpc_addresses=grpc))
         elif count.failed and self.seen.state is InstanceState.READY:
             await self._note(self.files.note_ready, None)
             self._see(replace(self.seen, state=InstanceState.UNREADY, ready_since=None))
@@ -192,6 +193,9 @@ class Supervisor:
             self.seen = seen
             self._changed(seen.id)
 
+    def _grpc_addresses(self) -> tuple[str, ...]:
+        return tuple(f"unix://{path}" for path in self.manifest.grpc_sockets())
+
     def _remove(self) -> None:
-        Path(self.manifest.socket).unlink(missing_ok=True)
+        self.manifest.remove_sockets()
         self.files.throw_away()

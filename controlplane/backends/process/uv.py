@@ -63,37 +63,40 @@ class Uv:
         *,
         sources: frozenset[str] = frozenset(),
         overrides: Sequence[str] = (),
+        constraints: Sequence[str] = (),
         more: Sequence[str] = (),
         log: Path | None = None,
         held: int | None = None,
     ) -> list[str]:
         """Resolve to exact versions, wheels only but for the packages in ``sources``; one line each.
 
+        ``overrides`` are what holds of a package whoever asks for another version of it, ``constraints`` what holds
+        of one if it is needed.
+
         Raises:
             UvError: with the reason.
         """
-        overridden = None
+        files: list[int] = []
         arguments = ["pip", "compile", "--quiet", "--no-header", "--no-annotate", "-p", interpreter.path]
         arguments += ["--only-binary", ":all:"]
         for name in sorted(sources):
             arguments += ["--no-binary", name]
-        if overrides:
-            # uv takes overrides from a file only; a pipe needs no place and no clean-up.
-            reader, writer = os.pipe()
-            os.write(writer, "\n".join(overrides).encode())
-            os.close(writer)
-            overridden = reader
-            arguments += ["--overrides", f"/dev/fd/{reader}"]
+        for flag, lines in (("--overrides", overrides), ("--constraints", constraints)):
+            if lines:
+                # uv takes them from a file only; one in memory needs no place and no clean-up.
+                files.append(os.memfd_create("uv"))
+                os.write(files[-1], "\n".join(lines).encode())
+                arguments += [flag, f"/dev/fd/{files[-1]}"]
         try:
             output = await self.run(
                 [*arguments, *more, "-"],
                 stdin="\n".join(requirements),
                 log=log,
-                held=tuple(fd for fd in (held, overridden) if fd is not None),
+                held=(*files, *(() if held is None else (held,))),
             )
         finally:
-            if overridden is not None:
-                os.close(overridden)
+            for file in files:
+                os.close(file)
         return [line for line in output.splitlines() if line and not line.startswith(("#", "-"))]
 
     async def run(

@@ -28,6 +28,10 @@ class Obstacle(StrEnum):
     OTHER = "other"
 
 
+TRANSIENT = (Obstacle.NETWORK, Obstacle.DISK_FULL)
+"""The same may succeed later."""
+
+
 class UvError(Exception):
     """uv failed. The message is one sentence for a user."""
 

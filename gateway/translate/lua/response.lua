@@ -4,6 +4,9 @@ function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get(":status")
   if status == "200" then -- nearly every answer: as few calls as can be
+    if headers:get("grpc-status") == "16" then
+      headers:remove("azureml-model-deployment") -- as for a 401 below
+    end
     headers:remove("x-envoy-upstream-service-time")
     return
   end

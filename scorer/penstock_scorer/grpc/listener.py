@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,6 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
 )
 _OK = 0
-_MASK = 0o177
 _NEVER = 1e9
 """Seconds (30 years): a caller without a deadline has one beyond it."""
 
@@ -118,7 +116,7 @@ class Listener:
     """Serves gRPC at one address.
 
     Args:
-        address: As gRPC spells it: ``HOST:PORT`` (shared with other processes) or ``unix:PATH`` (mode 0600).
+        address: As gRPC spells it: ``HOST:PORT`` (shared with other processes) or ``unix:PATH``.
         handle: Called with each call, on the listener's thread; must not block.
     """
 
@@ -138,13 +136,10 @@ class Listener:
         Raises:
             OSError: the address cannot be had.
         """
-        mask = os.umask(_MASK)
         try:
             bound = self._server.add_http2_port(self._address.encode())
         except RuntimeError as error:
             raise OSError(f"Cannot serve gRPC at {self._address}: {error}") from error
-        finally:
-            os.umask(mask)
         if not bound:
             raise OSError(f"Cannot serve gRPC at {self._address}.")
         self._server.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_scorer.errors import AddressInUseError
+from penstock_scorer.grpc.doorbell import LONGEST_SUFFIX
 
 if TYPE_CHECKING:
     from penstock_scorer.settings import Settings
@@ -73,7 +74,7 @@ class GrpcAddresses:
         if settings.grpc_port is not None:
             self._held = _reserve_tcp(settings.host, settings.grpc_port)
         for path in self._paths:
-            _check_unix(path)
+            _check_unix(path, _MAX_PATH_BYTES - LONGEST_SUFFIX)
 
     def close(self) -> None:
         """Let the port go, remove the sockets."""
@@ -98,9 +99,9 @@ def _reserve_tcp(host: str, port: int) -> socket.socket:
     return holder
 
 
-def _check_unix(path: Path) -> None:
-    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
-        raise AddressInUseError(f"The socket path {path} is longer than {_MAX_PATH_BYTES} bytes.")
+def _check_unix(path: Path, longest: int) -> None:
+    if len(os.fsencode(path)) > longest:
+        raise AddressInUseError(f"The socket path {path} is longer than {longest} bytes.")
     if not os.access(path.parent, os.W_OK):
         raise AddressInUseError(f"Cannot listen on {path}: its folder does not exist or cannot be written to.")
     _remove_dead(path)

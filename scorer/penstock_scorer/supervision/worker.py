@@ -31,6 +31,7 @@ from penstock_scorer.dataplane import forks
 from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
+from penstock_scorer.grpc.doorbell import Doorbell
 from penstock_scorer.http.cors import Cors
 from penstock_scorer.http.front import Front
 from penstock_scorer.http.listener import Listener
@@ -38,6 +39,7 @@ from penstock_scorer.http.v2 import V2
 from penstock_scorer.inference.served import Served
 from penstock_scorer.supervision.failure import Failure
 from penstock_scorer.supervision.memory import keep_freed_memory
+from penstock_scorer.supervision.sockets import bind_unix
 from penstock_scorer.telemetry.access import AccessLog
 from penstock_scorer.telemetry.logs import configure
 
@@ -58,6 +60,7 @@ _LINGER_S = 0.05
 """From announcing the end (``connection: close``) to closing: queued connections are still answered."""
 _LAST_MOMENT_S = 0.5
 """For the main thread to see that it may end."""
+_BACKLOG = 2048
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger("penstock_scorer")
@@ -134,6 +137,8 @@ class _Worker:
     def run(self) -> int:
         place, settings = self._place, self._place.settings
         began = time.perf_counter()
+        # Before init(): calls wait for a worker that replaces another, as those over HTTP do.
+        bell = _bell(settings, place.index)
         # A loop made before the fork is not ours to use.
         script, loop = (place.script, None) if place.script else prepare(settings)
         served = Served(script, settings.model_identity)
@@ -144,7 +149,7 @@ class _Worker:
         front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
         listeners: list[Transport] = [Listener(place.listener, front, front.too_large, settings.max_request_bytes)]
         if settings.grpc_addresses:
-            listeners.append(_grpc(place, served, scoring, grpc_lane))
+            listeners.append(_grpc(place, bell, served, scoring, grpc_lane))
         if place.health is not None:
             listeners.append(Listener(place.health, front.health, front.too_large, 0))
         # After init(): what loading the model took goes back to the kernel first.
@@ -243,14 +248,28 @@ def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
     )
 
 
-def _grpc(place: Place, served: Served, scoring: Scoring, lane: Lane) -> Transport:
-    from penstock_scorer.grpc.listener import Listener as GrpcListener  # noqa: PLC0415 - an extra, and slow to import
-    from penstock_scorer.grpc.service import Service  # noqa: PLC0415
+def _bell(settings: Settings, index: int) -> socket.socket | None:
+    if settings.grpc_uds is None:
+        return None
+    bell = bind_unix(settings.grpc_path(index))
+    bell.listen(_BACKLOG)
+    return bell
 
+
+def _grpc(place: Place, bell: socket.socket | None, served: Served, scoring: Scoring, lane: Lane) -> Transport:
     settings = place.settings
-    guard = Guard(settings.auth_policy) if settings.auth_policy else None
-    service = Service(served, scoring.submit, lane, guard, common=_common(settings))
-    return GrpcListener(settings.grpc_addresses[place.index], service, settings.max_request_bytes)
+
+    def load(address: str) -> Transport:
+        from penstock_scorer.grpc.listener import Listener as GrpcListener  # noqa: PLC0415 - an extra, slow to import
+        from penstock_scorer.grpc.service import Service  # noqa: PLC0415
+
+        guard = Guard(settings.auth_policy) if settings.auth_policy else None
+        service = Service(served, scoring.submit, lane, guard, common=_common(settings))
+        return GrpcListener(address, service, settings.max_request_bytes)
+
+    if bell is None:
+        return load(settings.grpc_addresses[place.index])
+    return Doorbell(bell, settings.grpc_path(place.index), load)
 
 
 def _common(settings: Settings) -> Headers:

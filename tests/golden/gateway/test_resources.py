@@ -69,6 +69,7 @@ ONE = EndpointRoute("diabetes", AUTH, (BLUE,), (("blue", 100),))
 BOTH = replace(
     BLUE,
     grpc=True,
+    grpc_workers=2,
     hosts=(replace(BLUE.hosts[0], grpc_addresses=("unix:///run/b.0", "unix:///run/b.1")), BLUE.hosts[1]),
 )
 TWO = replace(ONE, deployments=(BLUE, GREEN), weights=(("blue", 90), ("green", 10)))

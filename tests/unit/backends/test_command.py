@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from controlplane.backends.process.command import environment
+from controlplane.backends.process.command import instance_environment
 from controlplane.backends.process.instance_files import InstanceFiles
 from controlplane.domain.instances import InstanceTemplate
 from controlplane.domain.specs import RequestSettings
@@ -25,7 +25,7 @@ def made(cores: int = 8, **variables: str) -> dict[str, str]:
         environment_variables=variables,
         request_settings=RequestSettings(request_timeout_ms=2500, max_concurrent_requests_per_instance=3),
     )
-    return environment(Path("/venv/bin/python"), InstanceFiles(Path("/i/abc")), template, BASE, cores)
+    return instance_environment(Path("/venv/bin/python"), InstanceFiles(Path("/i/abc")), template, BASE, cores)
 
 
 def test_little_of_ours_is_passed_on() -> None:

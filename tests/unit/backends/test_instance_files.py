@@ -1,8 +1,9 @@
 """The folder of an instance, whole or not at all."""
 
 import errno
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -168,3 +169,31 @@ def test_the_scorer_reads_what_is_written_for_tokens(tmp_path: Path) -> None:
     assert policy.verify(algorithm.sign(public, private, claims | {"iat": 99})) is None
     assert policy.verify(algorithm.sign(public, private, claims | {"iat": 100, "endpoint": "barn"})) is None
     assert private not in text
+
+
+def test_grpc_sockets_are_as_many_as_there_are_workers(tmp_path: Path) -> None:
+    socket, grpc = tmp_path / "abc.sock", tmp_path / "abc.grpc"
+    mute = Manifest("abc", "house", "hash", str(socket), ProbeSettings(), ProbeSettings())
+    assert mute.grpc_sockets() == ()
+    known = replace(mute, grpc_socket=str(grpc))
+    assert known.grpc_sockets() == (str(grpc),)  # not there yet
+    for name in ("abc.sock", "abc.grpc.0", "abc.grpc.1", "abc.grpc.3", "abd.grpc"):
+        (tmp_path / name).touch()
+    (tmp_path / "abc.grpc.1~").mkdir()  # killed while it made one anew
+    (tmp_path / "abc.grpc.1~/s").touch()
+    assert known.grpc_sockets() == (f"{grpc}.0", f"{grpc}.1")
+    known.remove_sockets()
+    known.remove_sockets()
+    assert [path.name for path in tmp_path.iterdir()] == ["abd.grpc"]
+
+
+def test_a_manifest_of_an_earlier_release_has_no_grpc(tmp_path: Path, uploaded: Uploaded) -> None:
+    files = InstanceFiles(tmp_path / "instances/abc")
+    create(files, uploaded)
+    path = files.folder / "instance.json"
+    known = json.loads(path.read_text())
+    del known["grpc_socket"]
+    path.write_text(json.dumps(known))
+    found = files.manifest()
+    assert found is not None
+    assert found.grpc_sockets() == ()

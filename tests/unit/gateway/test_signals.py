@@ -173,6 +173,21 @@ class TestAccessLogs:
         assert len(world.logs) == 2
         assert world.logs.requests("house", "blue").latency.count == 2
 
+    def test_codes_of_grpc_are_counted_as_what_they_would_be_over_http(self, world: World) -> None:
+        codes = ("-", "0", "3", "4", "8", "13", "14", "99", "-1")
+        world.logs.record(
+            [f"house/blue 200 1 - {code}" for code in codes] + ["house/- 200 1 - 16", "house/- 401 1 - -"]
+        )
+        assert totals(world, "house") == {(401, 0): 2}
+        assert totals(world, "house", "blue") == {
+            (200, 200): 2,
+            (424, 400): 1,
+            (408, 0): 1,
+            (429, 0): 1,
+            (424, 500): 3,
+            (503, 0): 1,
+        }
+
     def test_a_status_that_is_none_counts_as_none(self, world: World) -> None:
         world.logs.record(["house/blue 99999 1 7", "house/blue 424 1 2x0"])
         assert totals(world, "house", "blue") == {(0, 0): 1, (424, 0): 1}

@@ -331,6 +331,7 @@ def test_every_mistake_is_named_in_the_order_of_the_file() -> None:
         ("def run(d): ...\n", ["init"]),
         ("x = 1\n", ["init", "run"]),
         ("from other import init, run\n", []),
+        ("def init(): ...\ndef infer(inputs): ...\n", []),
         ("from other import *\n", []),
         ("import os as init\nrun = lambda d: d\n", []),
         ("if True:\n    def init(): ...\n    async def run(d): ...\n", []),

@@ -76,11 +76,11 @@ def test_grpc_addresses(draining: bool) -> None:
     (blue,) = routed({}, seen, draining=draining).deployments
     health = HostHealth.DRAINING if draining else HostHealth.SERVING
     assert blue.hosts == (Host("i1", "unix:///i1", health, ("unix:///i1.0", "unix:///i1.1")),)
-    assert blue.grpc
+    assert (blue.grpc, blue.grpc_workers) == (True, 2)
 
 
 def test_a_restart_does_not_take_grpc_away() -> None:
     seen = InstanceObservation("i1", STARTING, "h", "unix:///i1", grpc_addresses=("unix:///i1.0",))
     (blue,) = routed({}, seen).deployments
-    assert (blue.hosts, blue.grpc) == ((), True)
+    assert (blue.hosts, blue.grpc, blue.grpc_workers) == ((), True, 1)
     assert not routed({}, replace(seen, grpc_addresses=())).deployments[0].grpc
