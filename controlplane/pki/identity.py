@@ -6,6 +6,8 @@ from typing import Final
 
 _DOMAIN: Final = "spiffe://penstock"
 CONTROL_PLANE: Final = f"{_DOMAIN}/controlplane"
+SERVER_NAME: Final = "controlplane.penstock"
+"""The control plane's certificate is also for this host name: for callers that check no URI, whatever its address."""
 GATEWAYS: Final = f"{_DOMAIN}/gateway"
 """What gateways show to instances: all of them the same, since each may reach every instance."""
 
