@@ -7,12 +7,14 @@ and gateways that were given certificates may be there without the flag, too.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
 
+from controlplane.backends.process.over_tcp import InstanceTls
 from controlplane.domain.ports import Clock
 from controlplane.pki import identity
 from controlplane.pki.authority import Authority, Leaf, Use
@@ -32,6 +34,13 @@ _SHARES = 20
 _LONGEST_PAUSE_SECONDS = 60.0
 Show = Callable[[Certificate, bytes], Awaitable[None]]
 """Gives gateways what they show to instances, and the authority (PEM) they trust."""
+
+
+class InstanceHostError(Exception):
+    """The address for instances is not this machine's."""
+
+    reason = "InstanceHostUnusable"
+    hint = "--instance-host takes an IP address of this machine by which gateways reach it."
 
 
 def is_wanted(settings: Settings) -> bool:
@@ -77,8 +86,20 @@ class MutualTls:
 
         return AdsPort(address, credentials(pair, self.issuer.authority), enrolled)
 
+    def instances(self) -> InstanceTls:
+        """For the backend."""
+        host, chance = self._settings.instance_host, random.Random()  # noqa: S311  # chooses ports; nothing secret
+        return InstanceTls(self.issuer, host, self._settings.instance_port_range, chance)
+
     async def load(self) -> None:
-        """Give gateways what they show to instances."""
+        """Give gateways what they show to instances.
+
+        Raises:
+            InstanceHostError: instances cannot listen where they are to.
+        """
+        host = self._settings.instance_host
+        if host and not _is_ours(host):
+            raise InstanceHostError(f"{host} is no address of this machine, where instances could listen")
         leaf = self._clients.current()
         await self._show(Certificate(leaf.chain, leaf.key, leaf.expires), self.issuer.authority)
         self._shown = leaf
@@ -105,3 +126,12 @@ class MutualTls:
                 log.warning("the gateways do not show the renewed certificate yet", reason=str(refused))
             else:
                 log.info("renewed what gateways show to instances")
+
+
+def _is_ours(host: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+        return True

@@ -22,6 +22,7 @@ from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
+from controlplane.backends.process.over_tcp import InstanceTls
 from controlplane.certificates import gateway_certificate
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
@@ -82,7 +83,9 @@ class ControlPlane:
             MutualTls(settings, self._router.set_upstream_identity, self._clock) if gateway.mutual_tls else None
         )
         self._ads_port = self._mutual_tls.port(gateway) if self._mutual_tls is not None else None
-        self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
+        self._backend = backend or process_backend(
+            home, self._blobs, self._clock, environment, None if self._mutual_tls is None else self._mutual_tls.instances()
+        )
         vault, randomness = Vault(home.master_key), SystemRandomness()
         self._signing = SigningKeys(
             store=self._store,
@@ -280,9 +283,11 @@ async def stop_instances(backend: Backend, grace_seconds: float) -> None:
             group.create_task(backend.stop(instance, grace_seconds))
 
 
-def process_backend(home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str]) -> ProcessBackend:
+def process_backend(
+    home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str], tls: InstanceTls | None = None
+) -> ProcessBackend:
     """Instances as processes of this machine."""
-    return ProcessBackend(home.folder, blobs, clock, environ=environment)
+    return ProcessBackend(home.folder, blobs, clock, environ=environment, tls=tls)
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -114,6 +114,19 @@ class Authority:
             .sign(self._key, SHA256())
         )
         return Leaf(identity, _pem(made), _pem_key(key), now + life / 2, now + life)
+
+    def renewed_from(self, pem: bytes) -> datetime:
+        """From when on this certificate is to be replaced; long ago, if it is none of ours."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  # as above
+        from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
+
+        try:
+            leaf = load_pem_x509_certificate(pem)
+            leaf.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return datetime.min.replace(tzinfo=UTC)
+        begun = leaf.not_valid_before_utc + _BACKDATED
+        return begun + (leaf.not_valid_after_utc - begun) / 2
 
     @classmethod
     def _made(cls, now: datetime) -> tuple[Authority, bytes]:

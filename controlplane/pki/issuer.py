@@ -30,6 +30,10 @@ class Issuer:
         """Whether half of its life has passed."""
         return self._clock.now() >= leaf.renewed_from
 
+    def is_due_pem(self, pem: bytes) -> bool:
+        """The same of a certificate that was written down; what is none, or another authority's, is due at once."""
+        return self._clock.now() >= self._authority.renewed_from(pem)
+
 
 class Renewing:
     """One identity's latest certificate. Any thread may ask."""
