@@ -67,7 +67,7 @@ def _enroll(home: Home, parsed: argparse.Namespace) -> None:
         ip_address(listen_address.strip("[]"))
     except ValueError:
         raise EnrolmentError(f"--listen takes an IP address and a port, and {parsed.listen!r} is none") from None
-    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port)
+    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port, parsed.days)
     Enrolments(home.enrolments).add(admitted)
     settings = enrolment.settings_of(
         GatewaySettings(_UNSET, _UNSET, _UNSET, _UNSET), parsed.name, listen_address, listen_port, parsed.tls_port

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import grpc
 import structlog
 
 from controlplane.backends.process.over_tcp import InstanceTls
@@ -24,6 +25,7 @@ from controlplane.settings import Settings
 from gateway import enrolment
 from gateway.ads_port import AdsPort, credentials
 from gateway.certificate import Certificate
+from gateway.renewal import Renewal
 from gateway.routes import RouteRefusedError
 from gateway.settings import GatewaySettings
 
@@ -51,14 +53,16 @@ def is_wanted(settings: Settings) -> bool:
 class MutualTls:
     """The authority's certificates, kept new. :meth:`load` once, then :meth:`start`; :meth:`close` at the end."""
 
-    def __init__(self, settings: Settings, show: Show, clock: Clock) -> None:
-        """Opens the authority, or makes it.
+    def __init__(
+        self, settings: Settings, show: Show, clock: Clock, *, look: Callable[[], None] = lambda: None
+    ) -> None:
+        """Opens the authority, or makes it. ``look`` is called now and then: some gateway may have been expelled.
 
         Raises:
             AuthorityError: it is damaged or has expired.
             OSError: the home cannot be written.
         """
-        self._settings, self._show = settings, show
+        self._settings, self._show, self._look = settings, show, look
         home = settings.home
         life = timedelta(seconds=settings.certificate_seconds)
         self.issuer = Issuer(Authority.open(home.authority, clock.now()), clock, life)
@@ -85,6 +89,10 @@ class MutualTls:
             return enrolment.settings_of(gateway, name, found.listen_address, found.listen_port, found.tls_port)
 
         return AdsPort(address, credentials(pair, self.issuer.authority), enrolled)
+
+    def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """What gateways of other machines call to renew their certificates."""
+        return (Renewal(self._next_of).service(),)
 
     def instances(self) -> InstanceTls:
         """For the backend."""
@@ -114,10 +122,16 @@ class MutualTls:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _next_of(self, name: str) -> bytes:
+        found = self._enrolments.find(name)
+        life = timedelta(days=found.days) if found is not None else None
+        return self.issuer.issue(identity.gateway(name), Use.CALL, life=life).pem
+
     async def _forever(self) -> None:
         pause = min(_LONGEST_PAUSE_SECONDS, self.issuer.life.total_seconds() / _SHARES)
         while True:
             await asyncio.sleep(pause)
+            self._look()
             if self._clients.current() is self._shown:
                 continue
             try:

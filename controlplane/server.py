@@ -80,11 +80,17 @@ class ControlPlane:
         gateway = gateway_settings(settings)
         self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
         self._mutual_tls = (
-            MutualTls(settings, self._router.set_upstream_identity, self._clock) if gateway.mutual_tls else None
+            MutualTls(settings, self._router.set_upstream_identity, self._clock, look=self._router.turn_away)
+            if gateway.mutual_tls
+            else None
         )
         self._ads_port = self._mutual_tls.port(gateway) if self._mutual_tls is not None else None
         self._backend = backend or process_backend(
-            home, self._blobs, self._clock, environment, None if self._mutual_tls is None else self._mutual_tls.instances()
+            home,
+            self._blobs,
+            self._clock,
+            environment,
+            None if self._mutual_tls is None else self._mutual_tls.instances(),
         )
         vault, randomness = Vault(home.master_key), SystemRandomness()
         self._signing = SigningKeys(
@@ -158,7 +164,8 @@ class ControlPlane:
         await self._reconciler.preload()
         if self._certificate is not None:
             await self._certificate.load()
-        await self._router.start(self._signals.services(), self._ads_port)
+        more = self._mutual_tls.services() if self._mutual_tls is not None else ()
+        await self._router.start((*self._signals.services(), *more), self._ads_port)
         await self._gateway.start()
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()

@@ -139,6 +139,13 @@ class AdsServer:
         stream.release()
         self._on_connection(len(self.streams))
 
+    def turn_away(self) -> None:
+        """End the streams of gateways that are not enrolled any more; they are not let in again."""
+        for stream in self._streams:
+            if stream.name and self._port is not None and self._port.enrolled(stream.name) is None:
+                stream.dismissed = True
+                stream.wake.set()
+
     def publish(self, change: Change) -> tuple[Key, ...]:
         """Set the snapshot and wake who cares; returns what differs.
 
@@ -187,7 +194,7 @@ class AdsServer:
         reader = asyncio.create_task(self._read(requests, stream))
         grace = asyncio.get_running_loop().call_later(ROUTES_GRACE_S, stream.wake.set)
         try:
-            while not reader.done():
+            while not (reader.done() or stream.dismissed):
                 await stream.wake.wait()
                 stream.wake.clear()
                 for response in stream.flush():

@@ -103,7 +103,9 @@ class AdsStream:
     ) -> None:
         """``name``: proven by a certificate, it counts whatever the Envoy says. ``own_listeners``: for it alone."""
         self.node_id = ""
-        self._name = name
+        self.name = name
+        self.dismissed = False
+        """It is to end."""
         self._own_listeners = own_listeners
         self.late = False
         """It did not acknowledge in time; nobody waits for it until it has caught up."""
@@ -117,7 +119,7 @@ class AdsStream:
 
     def receive(self, request: Request) -> None:
         """Take a request: an ACK or NACK, a change of interest, or both."""
-        self.node_id = self.node_id or self._name or request.node_id
+        self.node_id = self.node_id or self.name or request.node_id
         self._envoy_version = self._envoy_version or request.envoy_version
         try:
             kind = ResourceType(request.type_url)

@@ -159,6 +159,10 @@ class EnvoyRouter:
         for resource in upstream_secrets(client, authority):
             await self._set(resource, "the certificate for instances")
 
+    def turn_away(self) -> None:
+        """End what gateways were told over that are not enrolled any more."""
+        self._server.turn_away()
+
     def status(self) -> GatewayStatus:
         """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""
         streams = self._server.streams

@@ -32,6 +32,8 @@ class Enrolment:
     listen_port: int
     tls_port: int
     """Used where the platform speaks TLS."""
+    days: int
+    """Its certificates are valid for so long."""
 
 
 class Enrolments:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,15 @@ def test_a_gateway_on_another_machine(platform: Platform, tmp_path: Path) -> Non
         platform.start()
         platform.until(lambda: len(platform.json("gateway", "config")) == 2)
         assert _status(port, key) == 200
+        # It renews its certificate by itself, and Envoy takes it up.
+        before = (folder / "identity.pem").read_bytes()
+        renewed = platform.json("gateway", "renew", folder)
+        assert renewed["expires"] > datetime.now(UTC).isoformat()
+        assert (folder / "identity.pem").read_bytes() != before
+        assert (folder / "identity.pem").stat().st_mode & 0o777 == 0o600
         # Expelled, it is told nothing more.
         platform.cli("gateway", "expel", "edge")
+        assert "does not let this gateway in any more" in platform.cli("gateway", "renew", folder, check=False).stderr
     with gateway_elsewhere(folder):
         platform.until(lambda: "turned away" in platform.log())
         assert [each["name"] for each in platform.json("gateway", "config")] == ["gateway"]

@@ -114,6 +114,22 @@ async def _asks(rig: MutualRig, pem: bytes | None) -> grpc.StatusCode:
         return grpc.StatusCode.OK
 
 
+async def test_a_gateway_that_is_expelled_is_told_nothing_more(rig: MutualRig) -> None:
+    folder = rig.enroll("edge")
+    rig.start_elsewhere(folder)
+    await rig.ready_elsewhere(folder)
+    rig.router.turn_away()
+    await asyncio.sleep(0.2)
+    assert {view.node_id for view in rig.router.gateways()} == {"gateway", "edge"}
+    settings = rig.enrolled.pop("edge")
+    rig.router.turn_away()
+    await until(lambda: {view.node_id for view in rig.router.gateways()} == {"gateway"})
+    await asyncio.sleep(1.0)
+    assert {view.node_id for view in rig.router.gateways()} == {"gateway"}
+    rig.enrolled["edge"] = settings
+    await until(lambda: {view.node_id for view in rig.router.gateways()} == {"gateway", "edge"})
+
+
 async def test_an_envoy_without_a_valid_certificate_gets_nothing(rig: MutualRig) -> None:
     folder = rig.enroll("edge", rig.leaf(identity.gateway("edge"), Use.CALL, age=timedelta(days=2)))
     rig.start_elsewhere(folder)
