@@ -39,6 +39,7 @@ class AdsPort:
     address: str
     """``HOST:PORT`` to listen on."""
     credentials: grpc.ServerCredentials
+    """Kept here: gRPC calls back into them at every handshake, and keeps no reference itself."""
     enrolled: Callable[[str], GatewaySettings | None]
     """The settings of the gateway of this name; None: it is not, or no longer, enrolled."""
 

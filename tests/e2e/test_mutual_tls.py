@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 
 from gateway.envoy import find_envoy
-from tests.e2e.files import serve
+from tests.e2e.files import deployment_yaml, endpoint_yaml, serve
+from tests.e2e.grpc_load import SCORE, load
 from tests.e2e.load import Load, aim
 from tests.e2e.platform import Platform, free_port
 
@@ -104,6 +106,25 @@ def test_instances_at_ports_and_certificates_that_renew_under_load(platform: Pla
 def _ask(connection: http.client.HTTPSConnection, key: str) -> None:
     connection.request("POST", "/score", b"{}", {"authorization": f"Bearer {key}"})
     connection.getresponse()
+
+
+def test_grpc_at_a_port_while_certificates_renew(platform: Platform, tmp_path: Path) -> None:
+    platform.start()
+    platform.cli("online-endpoint", "create", "-f", endpoint_yaml(tmp_path, "safe"))
+    made = deployment_yaml(tmp_path, "safe", "blue", score=SCORE, variables={"WORKER_COUNT": "2"})
+    platform.cli("online-deployment", "create", "-f", made, "--all-traffic")
+    key = platform.key("safe")
+    seen = {shown(platform)}
+    with load(platform.gateway_port, "safe", key) as tally:
+        platform.until(lambda: seen.add(shown(platform)) or len(seen) == 3, 60)
+    assert tally.failures == []
+    assert tally.sent > 200
+    (ports,) = (
+        json.loads(path.read_text())["grpc_address"] for path in (platform.home / "instances").glob("*/instance.json")
+    )
+    with grpc.insecure_channel(ports) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_from_sockets_to_ports_and_back(fresh_platform: Platform, tmp_path: Path) -> None:

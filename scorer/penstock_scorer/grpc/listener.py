@@ -146,8 +146,9 @@ class Listener:
             OSError: the address cannot be had.
         """
         try:
-            security = () if self._tls is None else (_credentials(self._tls),)
-            bound = self._server.add_http2_port(self._address.encode(), *security)
+            # grpcio calls back into it at every handshake, and keeps no reference itself.
+            self._security = () if self._tls is None else (_credentials(self._tls),)
+            bound = self._server.add_http2_port(self._address.encode(), *self._security)
         except RuntimeError as error:
             raise OSError(f"Cannot serve gRPC at {self._address}: {error}") from error
         if not bound:

@@ -33,11 +33,11 @@ def free_port() -> int:
 class Secure:
     """A server on a port, with ``papers``."""
 
-    def __init__(self, serve: Callable, papers, *more: str) -> None:
+    def __init__(self, serve: Callable, papers, *more: str, age: timedelta = timedelta(0)) -> None:
         self.papers = papers
         self.port = free_port()
         self.caller = papers.file("caller", calls=True)
-        self.cert = papers.file("first", to="shown.pem")
+        self.cert = papers.file("first", to="shown.pem", age=age)
         self.server = serve(
             SCRIPT, "--port", str(self.port), "--tls_cert", str(self.cert), "--tls_key", str(self.cert),
             "--tls_client_ca", str(papers.ca), *more, ready=False,
@@ -120,6 +120,28 @@ def test_a_renewed_certificate_is_shown_and_no_request_fails(serve: Callable, pa
     # They were sent on to the newer one by what they were answered, none was cut.
     assert all(1 < each.opened < each.sent for each in load)
     assert secure.server.stop() == 0
+
+
+def test_those_that_leave_are_gone_before_their_certificate_expires(serve: Callable, papers) -> None:
+    # Six seconds are left of each, so that one goes three after it has been replaced.
+    age = timedelta(days=1) - timedelta(seconds=6)
+    secure = Secure(serve, papers, age=age)
+    idle = secure.connection()
+    idle.request("GET", "/")
+    assert idle.getresponse().read() == b"Healthy"
+    load = Steady(secure)
+    load.start()
+    for number in range(3):
+        papers.file(f"renewed-{number}", to="shown.pem", age=age)
+        wait(lambda number=number: {secure.shown() for _ in range(8)} == {f"renewed-{number}"})
+    assert load.end() > 100
+    assert load.failures == []
+    # Nobody had used it any more.
+    assert idle.sock is not None
+    assert idle.sock.recv(1) == b""
+    idle.close()
+    assert secure.server.stop() == 0
+    assert "panicked" not in secure.server.err.read_text()
 
 
 def test_files_that_cannot_be_used_change_nothing(secure: Secure, papers) -> None:
