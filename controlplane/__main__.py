@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from controlplane.domain.errors import PenstockError
 from controlplane.home_files import HomeInUseError, exclusive
 from controlplane.logging import configure_logging
+from controlplane.pki.authority import AuthorityError
 from controlplane.settings import Settings, process_environment
 from gateway.certificate import CertificateError
 
@@ -40,7 +41,7 @@ def main() -> int:
             return asyncio.run(_stand_in(settings, stay=not parsed.once))
         with exclusive(settings.home):
             return asyncio.run(_run(settings) if action == "run" else _sweep(settings))
-    except (PenstockError, HomeInUseError, CertificateError) as error:
+    except (PenstockError, HomeInUseError, CertificateError, AuthorityError) as error:
         return _fail(str(error), error.hint)
     except OSError as error:
         return _fail(f"{error.filename or settings.home.folder}: {error.strerror or error}")

@@ -48,12 +48,14 @@ def admin_token(home: Home) -> str:
         return token
 
 
-def announce(home: Home, *, api: str, gateway: str, pid: int, authority: Path | None = None) -> None:
+def announce(home: Home, *, api: str, gateway: str, pid: int, authority: Path | None = None, ads: str = "") -> None:
     """Say that the platform is ready: ``platform.json``, read by clients on this machine.
 
-    ``authority`` is the file with the certificate to trust, where the machine does not.
+    ``authority`` is the file with the certificate to trust, where the machine does not. ``ads``: where gateways of
+    other machines connect.
     """
     told = {"api": api, "gateway": gateway, "pid": pid, **({"ca": str(authority)} if authority else {})}
+    told |= {"ads": ads} if ads else {}
     _write_private(home.folder / "platform.json", json.dumps(told))
 
 

@@ -22,6 +22,7 @@ from controlplane.api.platform_service import PlatformStatus
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
+from controlplane.backends.process.over_tcp import InstanceTls
 from controlplane.certificates import gateway_certificate
 from controlplane.clock import SystemClock
 from controlplane.domain.backoff import Backoff
@@ -34,6 +35,7 @@ from controlplane.log_rotation import LogRotation
 from controlplane.metrics.figures import GatewayFigures
 from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
+from controlplane.mutual_tls import MutualTls, is_wanted
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
 from controlplane.stand_in import StandIn, dismiss
@@ -75,9 +77,21 @@ class ControlPlane:
         self._store = Store(Database(settings.database), Changes())
         self._state = SqlDesiredState(self._store, self._clock)
         self._blobs = BlobStore(home.blobs)
-        self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
         gateway = gateway_settings(settings)
         self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        self._mutual_tls = (
+            MutualTls(settings, self._router.set_upstream_identity, self._clock, look=self._router.turn_away)
+            if gateway.mutual_tls
+            else None
+        )
+        self._ads_port = self._mutual_tls.port(gateway) if self._mutual_tls is not None else None
+        self._backend = backend or process_backend(
+            home,
+            self._blobs,
+            self._clock,
+            environment,
+            None if self._mutual_tls is None else self._mutual_tls.instances(),
+        )
         vault, randomness = Vault(home.master_key), SystemRandomness()
         self._signing = SigningKeys(
             store=self._store,
@@ -137,7 +151,7 @@ class ControlPlane:
 
         Raises:
             StoreError, PortInUseError, ApiPortInUseError, MetricsPortInUseError, EnvoyNotFoundError,
-                GatewayNotReadyError, CertificateError, OSError: each with one sentence for the user.
+                GatewayNotReadyError, CertificateError, AdsAddressError, OSError: each with one sentence for the user.
         """
         self._bind_api()
         asked = "metrics_port" in self._settings.model_fields_set
@@ -145,17 +159,21 @@ class ControlPlane:
         self._blobs.open()
         await self._store.open(self._clock.now())
         self._store.changes.subscribe(self._changed)
+        if self._mutual_tls is not None:
+            await self._mutual_tls.load()
         await self._reconciler.preload()
         if self._certificate is not None:
             await self._certificate.load()
-        await self._router.start(self._signals.services())
+        more = self._mutual_tls.services() if self._mutual_tls is not None else ()
+        await self._router.start((*self._signals.services(), *more), self._ads_port)
         await self._gateway.start()
         await self._gateway.wait_ready(READY_SECONDS)
         await self._api.server.start()
         self._reconciler.start()
         self._log_rotation.start()
-        if self._certificate is not None:
-            self._certificate.start()
+        for renewed in (self._certificate, self._mutual_tls):
+            if renewed is not None:
+                renewed.start()
         await self._api.serving(yes=True)
         announce(
             self._settings.home,
@@ -163,7 +181,10 @@ class ControlPlane:
             gateway=self._settings.gateway_uri,
             pid=os.getpid(),
             authority=DevCertificate(self._settings.home.tls).authority if self._settings.tls_dev else None,
+            ads=self._settings.ads_address,
         )
+        if self._settings.ads_address and not self._settings.instance_host:
+            log.warning("gateways of other machines cannot reach instances here: start with --instance-host ADDRESS")
         log.info("ready", gateway=self._settings.gateway_uri, api=self._settings.api_address)
 
     async def abandon(self) -> None:
@@ -181,8 +202,9 @@ class ControlPlane:
         await self._api.server.stop(_API_GRACE_SECONDS)
         await self._metrics.close()
         await self._log_rotation.close()
-        if self._certificate is not None:
-            await self._certificate.close()
+        for renewed in (self._certificate, self._mutual_tls):
+            if renewed is not None:
+                await renewed.close()
         await self._reconciler.close()
         # Stopped for good: nobody shall stand in with instances that are gone.
         snapshot_file(self._settings.home).unlink(missing_ok=True)
@@ -268,9 +290,11 @@ async def stop_instances(backend: Backend, grace_seconds: float) -> None:
             group.create_task(backend.stop(instance, grace_seconds))
 
 
-def process_backend(home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str]) -> ProcessBackend:
+def process_backend(
+    home: Home, blobs: BlobStore, clock: Clock, environment: dict[str, str], tls: InstanceTls | None = None
+) -> ProcessBackend:
     """Instances as processes of this machine."""
-    return ProcessBackend(home.folder, blobs, clock, environ=environment)
+    return ProcessBackend(home.folder, blobs, clock, environ=environment, tls=tls)
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:
@@ -289,6 +313,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         listen_address=settings.gateway_host,
         listen_port=settings.gateway_port,
         tls_port=settings.tls_port if settings.tls else None,
+        mutual_tls=is_wanted(settings),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
@@ -79,6 +80,16 @@ class Home:
         """The certificate for development."""
         return self.folder / "tls"
 
+    @property
+    def authority(self) -> Path:
+        """The platform's own certificate authority, with its key; mode 0600. See pki/."""
+        return self.folder / "pki" / "authority.pem"
+
+    @property
+    def enrolments(self) -> Path:
+        """The gateways of other machines that may connect."""
+        return self.folder / "pki" / "gateways"
+
     def make(self) -> None:
         """Make the folders, for their owner alone."""
         for folder in (self.folder, self.blobs, self.logs):
@@ -108,6 +119,14 @@ class Settings(BaseSettings):
     api_port: int = Field(default=50051, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """The port of the Prometheus page, on loopback. 0: none. When the default is taken, the platform goes without."""
+    ads_address: str = ""
+    """``HOST:PORT`` where gateways of other machines connect, with mutual TLS. Empty: nowhere."""
+    instance_host: str = ""
+    """This machine's IP address, to reach instances over TCP with mutual TLS. Empty: over Unix sockets."""
+    instance_ports: str = "20000-29999"
+    """The ports of instances then, the last included."""
+    certificate_seconds: int = Field(default=604_800, ge=10)
+    """The platform's internal certificates are valid for this long (7 days), and renewed after half of it."""
     public_host: str = "localhost"
     """The name by which clients reach the gateway; it appears in scoring URIs."""
     database_url: str = ""
@@ -123,6 +142,36 @@ class Settings(BaseSettings):
     """A token of an endpoint with `auth_mode: aml_token` opens it for this long."""
     signing_key_seconds: int = Field(default=2_592_000, ge=60)
     """A key signs tokens for this long (30 days), then another takes its place; see domain/signing.py."""
+
+    @field_validator("ads_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+            raise ValueError("is HOST:PORT")
+        return value
+
+    @field_validator("instance_host")
+    @classmethod
+    def _is_an_ip_address(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            usable = not ip_address(value).is_unspecified
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("is the IP address by which gateways reach this machine, such as 10.0.0.5")
+        return value
+
+    @field_validator("instance_ports")
+    @classmethod
+    def _is_a_range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        numbers = [int(each) for each in (first, last) if each.isascii() and each.isdigit()]
+        if len(numbers) != len((first, last)) or not 1024 <= numbers[0] <= numbers[1] < 1 << 16:  # noqa: PLR2004
+            raise ValueError("is a range of ports such as 20000-29999, from 1024 on")
+        return value
 
     @field_validator("public_host")
     @classmethod
@@ -145,6 +194,12 @@ class Settings(BaseSettings):
     def api_address(self) -> str:
         """``HOST:PORT`` to listen on."""
         return f"{self.api_host}:{self.api_port}"
+
+    @property
+    def instance_port_range(self) -> range:
+        """The ports of :attr:`instance_ports`."""
+        first, _, last = self.instance_ports.partition("-")
+        return range(int(first), int(last) + 1)
 
     @property
     def gateway_uri(self) -> str:

@@ -9,6 +9,7 @@ MAX_SOCKET_PATH_BYTES = 107
 """``sun_path`` of Linux, less its terminating zero."""
 
 _MAX_PORT = 65_535
+_MUTUAL_TLS = "tls://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,15 @@ class TcpAddress:
 
     ip: str
     port: int
+    mutual_tls: bool = False
+    """Whether both sides prove who they are, with certificates of the platform's authority."""
 
 
-def parse_address(text: str) -> UnixAddress | TcpAddress:
-    """Read ``unix:///absolute/path.sock``, ``127.0.0.1:5001`` or ``[::1]:5001``.
+Address = UnixAddress | TcpAddress
+
+
+def parse_address(text: str) -> Address:
+    """Read ``unix:///absolute/path.sock``, ``127.0.0.1:5001`` or ``[::1]:5001``, or either behind ``tls://``.
 
     Raises:
         ValueError: with a sentence that names the mistake.
@@ -39,7 +45,7 @@ def parse_address(text: str) -> UnixAddress | TcpAddress:
         if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
             raise ValueError(f"The Unix socket path {path!r} is longer than {MAX_SOCKET_PATH_BYTES} bytes.")
         return UnixAddress(path)
-    host, separator, port = text.rpartition(":")
+    host, separator, port = text.removeprefix(_MUTUAL_TLS).rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
@@ -48,4 +54,4 @@ def parse_address(text: str) -> UnixAddress | TcpAddress:
         ip = ""
     if not separator or not ip or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
         raise ValueError(f"{text!r} is neither unix:///PATH nor an IP address and port such as 127.0.0.1:5001.")
-    return TcpAddress(ip, int(port))
+    return TcpAddress(ip, int(port), mutual_tls=text.startswith(_MUTUAL_TLS))

@@ -1,7 +1,7 @@
 """The delta ADS server: every Envoy's one stream to the control plane.
 
-It listens on a Unix socket that only its own user may open (rule 10), and never before the state is loaded (rule 8): an
-empty first answer makes Envoy drop what it serves.
+It listens on a Unix socket that only its own user may open (rule 10), and, if asked to, on a port for enrolled gateways
+of other machines; never before the state is loaded (rule 8): an empty first answer makes Envoy drop what it serves.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from envoy.type.v3 import semantic_version_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from gateway import ads_socket
+from gateway.ads_port import AdsAddressError, AdsPort, Guarded, peer_name
 from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
 from gateway.journal import Journal
 from gateway.snapshot import Change, Key, Snapshot
 from gateway.subscription import Response
+from gateway.translate.listener import listeners
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _METHOD = "DeltaAggregatedResources"
@@ -34,6 +36,8 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Else a second control plane would share the port without a word.
+    ("grpc.so_reuseport", 0),
 )
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +58,7 @@ class AdsServer:
         self._on_connection = on_connection
         self._streams: set[AdsStream] = set()
         self._server: grpc.aio.Server | None = None
+        self._port: AdsPort | None = None
         self._journal: Journal | None = None
         nonces = count(1)
         self._nonce = lambda: str(next(nonces))
@@ -64,15 +69,21 @@ class AdsServer:
         self._journal = journal
 
     async def start(
-        self, socket: Path, services: Sequence[grpc.GenericRpcHandler] = (), *, only_vacant: bool = False
+        self,
+        socket: Path,
+        services: Sequence[grpc.GenericRpcHandler] = (),
+        *,
+        port: AdsPort | None = None,
+        only_vacant: bool = False,
     ) -> bool:
-        """Listen on ``socket`` (mode 0600) in place of whoever did. The snapshot must be complete by now.
+        """Listen on ``socket`` (mode 0600) in place of whoever did, and on ``port``. The snapshot must be complete.
 
         ``services`` are served beside ADS: what else Envoys call. ``only_vacant``: unless somebody answers there;
         returns whether it listens.
 
         Raises:
             RuntimeError: the socket cannot be made.
+            AdsAddressError: ``port`` cannot be had.
         """
         server = grpc.aio.server(options=_OPTIONS)
         handler = grpc.stream_stream_rpc_method_handler(
@@ -80,7 +91,11 @@ class AdsServer:
             request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler}), *services))
+        served = (grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler}), *services)
+        server.add_generic_rpc_handlers((Guarded(served, port.enrolled),) if port is not None else served)
+        self._port = port
+        if port is not None:
+            _listen(server, port)
         # The socket must never exist with a wider mode, not even between bind and chmod.
         umask = os.umask(0o177)
         try:
@@ -107,9 +122,14 @@ class AdsServer:
         """The connected Envoys that have said who they are."""
         return tuple(stream for stream in self._streams if stream.node_id)
 
-    def connect(self) -> AdsStream:
-        """Open the state of one more Envoy; the socket's handler and tests call it."""
-        stream = AdsStream(self._snapshot, self._nonce, self._clock)
+    def connect(self, name: str = "") -> AdsStream:
+        """Open the state of one more Envoy; the socket's handler and tests call it.
+
+        ``name``: of an enrolled gateway, which has listeners of its own.
+        """
+        settings = self._port.enrolled(name) if name and self._port is not None else None
+        own = {resource.name: resource for resource in listeners(settings)} if settings is not None else None
+        stream = AdsStream(self._snapshot, self._nonce, self._clock, name=name, own_listeners=own)
         self._streams.add(stream)
         return stream
 
@@ -118,6 +138,13 @@ class AdsServer:
         self._streams.discard(stream)
         stream.release()
         self._on_connection(len(self.streams))
+
+    def turn_away(self) -> None:
+        """End the streams of gateways that are not enrolled any more; they are not let in again."""
+        for stream in self._streams:
+            if stream.name and self._port is not None and self._port.enrolled(stream.name) is None:
+                stream.dismissed = True
+                stream.wake.set()
 
     def publish(self, change: Change) -> tuple[Key, ...]:
         """Set the snapshot and wake who cares; returns what differs.
@@ -163,11 +190,11 @@ class AdsServer:
                     stream.forget(waiter)
 
     async def _serve(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], context: _Context) -> None:
-        stream = self.connect()
+        stream = self.connect(peer_name(context))
         reader = asyncio.create_task(self._read(requests, stream))
         grace = asyncio.get_running_loop().call_later(ROUTES_GRACE_S, stream.wake.set)
         try:
-            while not reader.done():
+            while not (reader.done() or stream.dismissed):
                 await stream.wake.wait()
                 stream.wake.clear()
                 for response in stream.flush():
@@ -186,6 +213,17 @@ class AdsServer:
                     self._on_connection(len(self.streams))
         finally:
             stream.wake.set()
+
+
+def _listen(server: grpc.aio.Server, port: AdsPort) -> None:
+    try:
+        bound = server.add_secure_port(port.address, port.credentials)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise AdsAddressError(
+            f"{port.address} cannot be listened on for gateways: it is in use, or no address of this machine"
+        )
 
 
 def _decode(message: discovery_pb2.DeltaDiscoveryRequest) -> Request:

@@ -92,8 +92,21 @@ class Waiter:
 class AdsStream:
     """The state of one ADS stream."""
 
-    def __init__(self, snapshot: Snapshot, nonces: Callable[[], str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        nonces: Callable[[], str],
+        clock: Callable[[], float],
+        *,
+        name: str = "",
+        own_listeners: Mapping[str, Resource] | None = None,
+    ) -> None:
+        """``name``: proven by a certificate, it counts whatever the Envoy says. ``own_listeners``: for it alone."""
         self.node_id = ""
+        self.name = name
+        self.dismissed = False
+        """It is to end."""
+        self._own_listeners = own_listeners
         self.late = False
         """It did not acknowledge in time; nobody waits for it until it has caught up."""
         self._envoy_version = ""
@@ -106,7 +119,7 @@ class AdsStream:
 
     def receive(self, request: Request) -> None:
         """Take a request: an ACK or NACK, a change of interest, or both."""
-        self.node_id = self.node_id or request.node_id
+        self.node_id = self.node_id or self.name or request.node_id
         self._envoy_version = self._envoy_version or request.envoy_version
         try:
             kind = ResourceType(request.type_url)
@@ -121,7 +134,7 @@ class AdsStream:
                 else subscription.nack(request.nonce, scrub(request.error))
             )
         told = subscription.subscribe(
-            request.subscribe, request.unsubscribe, request.initial_versions, self._snapshot.resources(kind)
+            request.subscribe, request.unsubscribe, request.initial_versions, self._present(kind)
         )
         for name in (*settled, *told):
             self._notify((kind, name))
@@ -227,8 +240,13 @@ class AdsStream:
         )
 
     def _flush(self, kind: ResourceType, *, upserts: bool, removals: bool) -> Iterator[Response]:
-        present = self._snapshot.resources(kind)
+        present = self._present(kind)
         return self._subscriptions[kind].flush(present, upserts=upserts, removals=removals, ready=self._backed)
+
+    def _present(self, kind: ResourceType) -> Mapping[str, Resource]:
+        if kind is ResourceType.LISTENER and self._own_listeners is not None:
+            return self._own_listeners
+        return self._snapshot.resources(kind)
 
     def _backed(self, resource: Resource) -> bool:
         """Whether this Envoy has the clusters a route names, with their hosts: a route before its cluster is a 503.

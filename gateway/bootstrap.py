@@ -29,8 +29,11 @@ _RECONNECT = {"base_interval": "0.1s", "max_interval": "1s"}
 """Envoy's default waits up to 30 s for a control plane that is back."""
 
 
-def bootstrap(settings: GatewaySettings) -> dict[str, Any]:
-    """The bootstrap of one gateway, as a JSON-able tree."""
+def bootstrap(settings: GatewaySettings, control_cluster: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The bootstrap of one gateway, as a JSON-able tree.
+
+    ``control_cluster``: the control plane, where it is not reached by :attr:`GatewaySettings.ads_socket`.
+    """
     ads: dict[str, Any] = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": settings.node_id, "cluster": "penstock"},
@@ -59,7 +62,7 @@ def bootstrap(settings: GatewaySettings) -> dict[str, Any]:
                 "grpc_services": [{"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}}],
             }
         },
-        "static_resources": {"clusters": [_control_cluster(settings.ads_socket)]},
+        "static_resources": {"clusters": [control_cluster or _control_cluster(settings.ads_socket)]},
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": p} for p in STATS_KEPT]}}},
         "overload_manager": _overload_manager(settings),
     }

@@ -15,6 +15,7 @@ import structlog
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
+from gateway.ads_port import peer_name
 from gateway.load import DeploymentLoad, Load
 from gateway.translate import names
 
@@ -102,7 +103,7 @@ class LoadReports:
         try:
             async for message in requests:
                 if not gateway.node:
-                    gateway.node = message.node.id or "unnamed"
+                    gateway.node = peer_name(context) or message.node.id or "unnamed"
                     self._replace(gateway)
                     await context.write(
                         lrs_pb2.LoadStatsResponse(

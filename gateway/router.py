@@ -15,6 +15,7 @@ import grpc
 import structlog
 
 from gateway.ads import AdsServer
+from gateway.ads_port import AdsPort
 from gateway.ads_stream import RejectedError, Target
 from gateway.certificate import Certificate
 from gateway.inspection import GatewayView
@@ -31,12 +32,14 @@ from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
 from gateway.translate.tls import secret
 from gateway.translate.tokens import NOBODY, token_filter
+from gateway.translate.upstream_tls import secrets as upstream_secrets
 from gateway.validate import check_route
 
 _log = structlog.get_logger(__name__)
 
 ENDPOINT_TYPES = (ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.SCOPED_ROUTE, ResourceType.ROUTE)
 """Resources that belong to one endpoint."""
+CERTIFICATE_KEY = (ResourceType.SECRET, names.CERTIFICATE)
 
 
 class EnvoyRouter:
@@ -82,19 +85,20 @@ class EnvoyRouter:
                 self._publish(route.name, Stage.of(route))
         self._preloaded = True
 
-    async def start(self, services: Sequence[grpc.GenericRpcHandler] = ()) -> None:
-        """Open the ADS socket, with ``services`` beside it.
+    async def start(self, services: Sequence[grpc.GenericRpcHandler] = (), port: AdsPort | None = None) -> None:
+        """Open the ADS socket, with ``services`` beside it, and ``port`` for gateways of other machines.
 
         Raises:
             RuntimeError: :meth:`preload` was not called, or the socket cannot be made.
+            AdsAddressError: ``port`` cannot be had.
         """
         if not self._preloaded:
             raise RuntimeError("The gateway's state must be preloaded before Envoys may connect.")
-        if self._settings.tls_port is not None and not self._snapshot.resources(ResourceType.SECRET):
+        if self._settings.tls_port is not None and self._snapshot.get(CERTIFICATE_KEY) is None:
             raise RuntimeError("A gateway that speaks TLS needs a certificate before Envoys may connect.")
         if self._settings.snapshot_file is not None:
             self._server.keep(Journal(self._settings.snapshot_file, self._clock))
-        await self._server.start(self._settings.ads_socket, services)
+        await self._server.start(self._settings.ads_socket, services, port=port)
 
     async def stop(self) -> None:
         """Close the ADS socket. Envoys keep serving."""
@@ -143,6 +147,21 @@ class EnvoyRouter:
             RouteRefusedError: an Envoy did not take it; what was shown before still is. Its ``endpoint`` is empty.
         """
         await self._set(secret(certificate), "the certificate")
+
+    async def set_upstream_identity(self, client: Certificate, authority: bytes) -> None:
+        """Show ``client`` to instances reached over TCP from now on, and trust those that ``authority`` (PEM) signed.
+
+        With :attr:`GatewaySettings.mutual_tls` it must be called before :meth:`preload`. Open connections stay.
+
+        Raises:
+            RouteRefusedError: as for :meth:`set_certificate`.
+        """
+        for resource in upstream_secrets(client, authority):
+            await self._set(resource, "the certificate for instances")
+
+    def turn_away(self) -> None:
+        """End what gateways were told over that are not enrolled any more."""
+        self._server.turn_away()
 
     def status(self) -> GatewayStatus:
         """See :meth:`gateway.routes.Router.status`. A rejected listener stands under ``listener/gateway``."""

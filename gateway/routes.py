@@ -23,7 +23,8 @@ class HostHealth(StrEnum):
 class Host:
     """One instance as Envoy reaches it.
 
-    ``address`` is ``unix:///absolute/path.sock`` or ``ADDRESS:PORT`` (an IP address, IPv6 in brackets).
+    ``address`` is ``unix:///absolute/path.sock``, ``ADDRESS:PORT`` (an IP address, IPv6 in brackets), or
+    ``tls://ADDRESS:PORT``: both sides prove who they are then (docs/decisions/mutual-tls.md).
     """
 
     instance: str

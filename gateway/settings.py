@@ -29,6 +29,8 @@ class GatewaySettings:
     """TCP port clients connect to."""
     tls_port: int | None = None
     """TCP port for TLS. With one, ``listen_port`` only redirects to it; a certificate must be set then."""
+    mutual_tls: bool = False
+    """Whether instances may be reached by ``tls://ADDRESS:PORT``; what gateways show to them must be set then."""
     node_id: str = "gateway"
     """Name of this gateway in the control plane's status. Unique where one control plane drives several."""
     concurrency: int = 2

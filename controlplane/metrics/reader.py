@@ -144,7 +144,9 @@ class MetricsReader:
             view = InstanceView(record, seen.get(record.id))
             in_progress = None
             if load is not None and view.seen is not None:
-                hosts = (load.hosts.get(at) for at in (view.seen.address, *view.seen.grpc_addresses))
+                hosts = (
+                    load.hosts.get(at.removeprefix("tls://")) for at in (view.seen.address, *view.seen.grpc_addresses)
+                )
                 in_progress = sum(host.in_progress for host in hosts if host is not None)
             instances.append(InstanceFigures(record.id, view.state, in_progress, self._meter.usage(record.id)))
         instances.sort(key=lambda instance: instance.id)

@@ -11,8 +11,8 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from gateway.routes import DeploymentRoute
 from gateway.settings import GatewaySettings
-from gateway.snapshot import Resource, ResourceType
-from gateway.translate import messages, names, outlier
+from gateway.snapshot import Key, Resource, ResourceType
+from gateway.translate import messages, names, outlier, upstream_tls
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _IDLE_MS = 60_000
@@ -52,7 +52,11 @@ def cluster(endpoint: str, deployment: DeploymentRoute, settings: GatewaySetting
         explicit_http_config=_HTTP2 if grpc else _HTTP1,
     )
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(messages.pack(options))
-    return messages.resource(ResourceType.CLUSTER, name, message, refs=((ResourceType.ENDPOINTS, name),))
+    refs: tuple[Key, ...] = ((ResourceType.ENDPOINTS, name),)
+    if settings.mutual_tls:
+        message.transport_socket_matches.extend(upstream_tls.matches(endpoint, deployment.name, grpc=grpc))
+        refs += upstream_tls.REFS
+    return messages.resource(ResourceType.CLUSTER, name, message, refs)
 
 
 def _balance(message: cluster_pb2.Cluster, deployment: DeploymentRoute) -> None:

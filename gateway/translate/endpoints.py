@@ -5,10 +5,10 @@ from __future__ import annotations
 from envoy.config.core.v3 import address_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from gateway.addresses import UnixAddress, parse_address
+from gateway.addresses import Address, TcpAddress, UnixAddress, parse_address
 from gateway.routes import DeploymentRoute, Host, HostHealth
 from gateway.snapshot import Resource, ResourceType
-from gateway.translate import messages, names
+from gateway.translate import messages, names, upstream_tls
 
 _HEALTH = {
     HostHealth.SERVING: health_check_pb2.HEALTHY,
@@ -30,15 +30,16 @@ def load_assignment(endpoint: str, deployment: DeploymentRoute, *, grpc: bool = 
 
 
 def _lb_endpoint(host: Host, address: str) -> endpoint_components_pb2.LbEndpoint:
+    parsed = parse_address(address)
     return endpoint_components_pb2.LbEndpoint(
         # The host name travels into access logs and load reports: figures are kept by instance.
-        endpoint=endpoint_components_pb2.Endpoint(address=_address(address), hostname=host.instance),
+        endpoint=endpoint_components_pb2.Endpoint(address=_address(parsed), hostname=host.instance),
         health_status=_HEALTH[host.health],
+        metadata=upstream_tls.mark() if isinstance(parsed, TcpAddress) and parsed.mutual_tls else None,
     )
 
 
-def _address(text: str) -> address_pb2.Address:
-    parsed = parse_address(text)
+def _address(parsed: Address) -> address_pb2.Address:
     if isinstance(parsed, UnixAddress):
         return address_pb2.Address(pipe=address_pb2.Pipe(path=parsed.path))
     return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=parsed.ip, port_value=parsed.port))

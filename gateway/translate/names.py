@@ -9,6 +9,8 @@ CONTROL_CLUSTER: Final = "penstock-control"
 """The control plane, in an Envoy's bootstrap."""
 LISTENER_TLS: Final = "gateway-tls"
 CERTIFICATE: Final = "gateway-cert"
+UPSTREAM_CERTIFICATE: Final = "upstream-cert"
+AUTHORITY: Final = "authority"
 HEADER_DEPLOYMENT: Final = "azureml-model-deployment"
 """In a request: the deployment wanted. In a response: the one that answered."""
 HEADER_CLIENT: Final = "x-penstock-client"
@@ -40,6 +42,11 @@ def cluster_parts(cluster: str) -> tuple[str, str]:
     """Endpoint and deployment of a cluster, whichever of the deployment's it is."""
     endpoint, _, rest = cluster.partition(CLUSTER_SEPARATOR)
     return endpoint, rest.partition(CLUSTER_SEPARATOR)[0]
+
+
+def scorer_identity(endpoint: str, deployment: str) -> str:
+    """What an instance's certificate says, where it is reached over TCP."""
+    return f"spiffe://penstock/scorer/{endpoint}/{deployment}"
 
 
 def route_config_name(endpoint: str) -> str:

@@ -21,13 +21,18 @@ _PROTOCOLS = ("h2", "http/1.1")
 
 
 def secret(certificate: Certificate) -> Resource:
-    """The certificate with its key, for Envoy's memory; its own dumps show neither."""
+    """What clients are shown."""
+    return tls_secret(names.CERTIFICATE, certificate)
+
+
+def tls_secret(name: str, certificate: Certificate) -> Resource:
+    """A certificate with its key, for Envoy's memory; its own dumps show neither."""
     pair = common_pb2.TlsCertificate(
         certificate_chain=base_pb2.DataSource(inline_bytes=certificate.chain),
         private_key=base_pb2.DataSource(inline_bytes=certificate.key),
     )
-    message = secret_pb2.Secret(name=names.CERTIFICATE, tls_certificate=pair)
-    return messages.resource(ResourceType.SECRET, names.CERTIFICATE, message)
+    message = secret_pb2.Secret(name=name, tls_certificate=pair)
+    return messages.resource(ResourceType.SECRET, name, message)
 
 
 def transport_socket() -> base_pb2.TransportSocket:

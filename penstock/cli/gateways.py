@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from penstock.cli import platform
+from penstock.cli import enrolment, platform, renewal
 from penstock.cli.command import Columns, Command
 from penstock.cli.context import Context
 from penstock.cli.stand_in import StandIn
@@ -114,4 +114,6 @@ COMMANDS = (
     Command("start", "Serve the last state while the control plane is away.", start, platform.home_argument),
     Command("run", "As start, in the foreground and for good: for systemd.", run, platform.home_argument),
     Command("restart", "Replace the gateway's process without losing a request.", restart),
+    *enrolment.COMMANDS,
+    *renewal.COMMANDS,
 )

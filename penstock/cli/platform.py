@@ -47,6 +47,7 @@ def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
             "PENSTOCK_GATEWAY_PORT": str(parsed.gateway_port),
             "PENSTOCK_API_PORT": str(parsed.api_port),
             **tls,
+            **_elsewhere(parsed),
         }
     )
     if not parsed.detach:
@@ -108,6 +109,12 @@ def _tls(parsed: argparse.Namespace) -> dict[str, str]:
     return {**absolute, "PENSTOCK_TLS_PORT": str(parsed.tls_port)}
 
 
+def _elsewhere(parsed: argparse.Namespace) -> dict[str, str]:
+    """The control plane's settings for gateways and instances beyond this machine's sockets."""
+    given = {"PENSTOCK_ADS_ADDRESS": parsed.ads_address, "PENSTOCK_INSTANCE_HOST": parsed.instance_host}
+    return {name: value for name, value in given.items() if value}
+
+
 def _machine(context: Context, parsed: argparse.Namespace) -> Machine:
     home: Path = parsed.home.expanduser().absolute() if parsed.home is not None else context.settings.home
     return Machine(home)
@@ -125,15 +132,25 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return once it is ready")
     parser.add_argument(
         "--gateway-port",
-        type=_port,
+        type=port,
         default=DEFAULT_GATEWAY_PORT,
         metavar="PORT",
         help="where clients send requests; default: 8080",
     )
     parser.add_argument(
-        "--api-port", type=_port, default=DEFAULT_API_PORT, metavar="PORT", help="where the API answers; default: 50051"
+        "--api-port", type=port, default=DEFAULT_API_PORT, metavar="PORT", help="where the API answers; default: 50051"
     )
     _tls_arguments(parser)
+    parser.add_argument(
+        "--ads-address",
+        metavar="HOST:PORT",
+        help="let gateways of other machines connect here, with mutual TLS: see `penstock gateway enroll`",
+    )
+    parser.add_argument(
+        "--instance-host",
+        metavar="ADDRESS",
+        help="reach instances by this IP address of the machine, over TCP with mutual TLS, instead of Unix sockets",
+    )
 
 
 def _tls_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,14 +161,15 @@ def _tls_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-dev", action="store_true", help="speak TLS with a certificate made for development")
     parser.add_argument(
         "--tls-port",
-        type=_port,
+        type=port,
         default=DEFAULT_TLS_PORT,
         metavar="PORT",
         help="where clients send requests with TLS; --gateway-port redirects to it; default: 8443",
     )
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """A port, for argparse's ``type``."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - the ports there are
         raise argparse.ArgumentTypeError(f"'{text}' is no port: 1 to 65535")
     return int(text)

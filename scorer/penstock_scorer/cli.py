@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--health_port", metavar="PORT", help="answer GET / on this port too")
     parser.add_argument("--grpc_port", metavar="PORT", help="serve the Open Inference Protocol over gRPC on this port")
     parser.add_argument("--grpc_uds", metavar="PATH", help="serve it on this Unix socket instead")
+    parser.add_argument("--tls_cert", metavar="FILE", help="speak TLS on the ports with this certificate (PEM)")
+    parser.add_argument("--tls_key", metavar="FILE", help="its key (PEM); both may be in one file")
+    parser.add_argument(
+        "--tls_client_ca", metavar="FILE", help="take clients alone whose certificate this authority signed"
+    )
     parser.add_argument("--worker_count", metavar="N", help="worker processes (default 1)")
     parser.add_argument("--access_control_allow_origins", metavar="A,B", help="origins that may call from a browser")
     parser.add_argument("--config_file", metavar="FILE", help="JSON with the names of environment variables as keys")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from penstock_scorer import __version__
 from penstock_scorer.errors import SettingsError
 from penstock_scorer.inference.model import identify
+from penstock_scorer.supervision.tls import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,8 @@ class Settings:
     grpc_uds: Path | None = None
     """Serve gRPC on this Unix socket (mode 0600); with several workers, ``PATH.0``, ``PATH.1`` and so on. Nothing
     gRPC needs is loaded before the first call."""
+    tls: TlsFiles | None = None
+    """Speak TLS on both ports, and ask clients for a certificate; None: plain."""
     worker_count: int = 1
     preload: bool = False
     """Import the script and call ``init`` once, before the workers are forked (``WORKER_PRELOAD``)."""
@@ -112,7 +115,8 @@ class Settings:
         """Where it listens, for people."""
         if self.uds is not None:
             return f"unix:{self.uds}"
-        return f"http://{self.host}:{self.port}" if ":" not in self.host else f"http://[{self.host}]:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @property
     def grpc_addresses(self) -> list[str]:
@@ -137,6 +141,7 @@ class Settings:
             ("Model directory", self.model_dir or "none"),
             ("Listening at", self.address),
             ("Health port", str(self.health_port or "none of its own")),
+            ("Client certificates", f"signed by {self.tls.client_ca}" if self.tls else "not asked for"),
             ("gRPC", ", ".join(dict.fromkeys(self.grpc_addresses)) or "none"),
             ("Workers", str(self.worker_count)),
             ("Requests at once per worker", str(self.slots)),
@@ -187,6 +192,7 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         uds=_absolute(flags.get("uds"), cwd),
         grpc_port=read.integer("grpc_port", "PENSTOCK_GRPC_PORT", None, 1, 65535),
         grpc_uds=_absolute(flags.get("grpc_uds"), cwd),
+        tls=_tls(flags, cwd),
         worker_count=read.integer("worker_count", "WORKER_COUNT", 1, 1, 1024) or 1,
         preload=given.get("WORKER_PRELOAD", "false").lower() == "true",
         worker_timeout_s=float(read.integer(None, "WORKER_TIMEOUT", 300, 1, 10**6) or 300),
@@ -217,6 +223,10 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
         settings = replace(settings, worker_count=settings.max_concurrent, notes=(*settings.notes, note))
     if settings.grpc_port is not None and settings.grpc_uds is not None:
         raise SettingsError("Both --grpc_port and --grpc_uds are given: gRPC is served in one place.")
+    if settings.tls is not None:
+        if settings.uds is not None or settings.grpc_uds is not None:
+            raise SettingsError("--tls_cert is for ports: a Unix socket (--uds, --grpc_uds) is guarded by its mode.")
+        settings.tls.check()
     if settings.grpc_addresses:
         _require_grpc()
     if settings.auth_policy is None and not (
@@ -227,6 +237,15 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> 
             "or listen on 127.0.0.1 or a Unix socket."
         )
     return settings
+
+
+def _tls(flags: Mapping[str, Any], cwd: Path) -> TlsFiles | None:
+    cert, key, client_ca = (_absolute(flags.get(flag), cwd) for flag in ("tls_cert", "tls_key", "tls_client_ca"))
+    if cert is None and key is None and client_ca is None:
+        return None
+    if cert is None or key is None or client_ca is None:
+        raise SettingsError("--tls_cert, --tls_key and --tls_client_ca belong together.")
+    return TlsFiles(cert, key, client_ca)
 
 
 def _require_grpc() -> None:

@@ -61,6 +61,9 @@ class Stream:
         context: Any = self
         self.task = asyncio.create_task(loads.serve(self._requests(), context))
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
     async def write(self, response: lrs_pb2.LoadStatsResponse) -> None:
         self.asked.append(response)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from controlplane.backends.process.environments import EnvironmentCache
 from controlplane.backends.process.failures import disk_error
 from controlplane.backends.process.instance_files import InstanceFiles, Manifest
 from controlplane.backends.process.layout import Layout
+from controlplane.backends.process.over_tcp import InstanceTls, unreachable
 from controlplane.backends.process.preparing import Preparer
 from controlplane.backends.process.scorer_wheel import ScorerSource
 from controlplane.backends.process.supervisor import Supervisor
@@ -45,17 +47,20 @@ class ProcessBackend:
         scorer: ScorerSource | None = None,
         uv: Uv | None = None,
         cores: int | None = None,
+        tls: InstanceTls | None = None,
     ) -> None:
         """Keeps everything below ``home``.
 
         ``environ`` is the process's own environment, of which uv gets most and instances very little. ``scorer`` and
-        ``uv`` are by default those that are installed with us, ``cores`` those we may run on.
+        ``uv`` are by default those that are installed with us, ``cores`` those we may run on. ``tls``: for instances
+        at ports of this machine.
 
         Raises:
             FileNotFoundError: the scorer or uv is not installed.
         """
         self._layout = Layout(home.absolute())
-        self._clock, self._environ = clock, environ
+        self._clock, self._environ, self._tls = clock, environ, tls
+        self._dial = unreachable if tls is None else tls.dial
         self._cores = cores or len(os.sched_getaffinity(0))
         cache = EnvironmentCache(
             self._layout.environments, scorer or ScorerSource.installed(), uv or Uv.find(environ), environ
@@ -66,7 +71,11 @@ class ProcessBackend:
         self._policies: dict[str, AuthPolicy] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._adopting = asyncio.Lock()
+        self._choosing = threading.Lock()
+        self._promised: dict[str, dict[str, str]] = {}
+        """Addresses of instances that are being started."""
         self._housekeeper: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     def check(self, template: InstanceTemplate) -> None:
         """As the port says."""
@@ -118,9 +127,11 @@ class ProcessBackend:
                 return
             try:
                 supervisor = await asyncio.to_thread(self._launch, instance, template, preparation, policy)
+                self._instances[instance] = supervisor
             except OSError as error:
                 raise disk_error(error, "starting the instance") from error
-            self._instances[instance] = supervisor
+            finally:
+                self._promised.pop(instance, None)
             latest = self._policies[policy.endpoint]
             if latest != policy:  # it changed while we were at it
                 await asyncio.to_thread(supervisor.files.write_policy, latest)
@@ -175,9 +186,9 @@ class ProcessBackend:
 
     async def close(self) -> None:
         """As the port says."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            await asyncio.gather(self._housekeeper, return_exceptions=True)
+        for task in filter(None, (self._housekeeper, self._renewing)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await asyncio.gather(*(each.close() for each in self._instances.values()))
 
     def _launch(
@@ -186,14 +197,18 @@ class ProcessBackend:
         files = InstanceFiles(self._layout.instances / instance)
         environment = self._preparer.environment_of(preparation)
         run = self._layout.run_folder()
-        manifest = Manifest(
+        # Of an instance that was made by a control plane that was killed right afterwards.
+        made = files.manifest()
+        manifest = made or Manifest(
             id=instance,
             endpoint=template.endpoint,
+            deployment=template.deployment,
             template_hash=template.hash,
             socket=str(run / f"{instance}.sock"),
             grpc_socket=str(run / f"{instance}.grpc") if environment.grpc else "",
             liveness=template.liveness_probe,
             readiness=template.readiness_probe,
+            **self._addresses(instance, grpc=environment.grpc),
         )
         if not files.folder.exists():
             code, model = self._preparer.files_of(template)
@@ -201,6 +216,8 @@ class ProcessBackend:
         else:
             files.write_policy(policy)
         manifest.remove_sockets()
+        if self._tls is not None and manifest.address:
+            self._tls.equip(files, manifest)
         # It may run already: launched by a control plane that was killed right afterwards.
         with contextlib.suppress(AlreadyRunningError):
             files.daemon.launch(
@@ -209,7 +226,7 @@ class ProcessBackend:
                 cwd=files.code if files.code.is_dir() else files.folder,
                 log=files.log,
             )
-        return Supervisor(files, manifest, self._clock, self._changed)
+        return Supervisor(files, manifest, self._dial(manifest), self._clock, self._changed)
 
     async def _adopt(self) -> None:
         """Find what an earlier control plane left running, once."""
@@ -221,19 +238,18 @@ class ProcessBackend:
                 self._instances[supervisor.files.id] = supervisor
                 supervisor.watch()
             self._housekeeper = asyncio.create_task(self._keep_house(), name="process backend housekeeping")
+            if self._tls is not None:
+                every = self._tls.keep(lambda: [(each.files, each.manifest) for each in self._instances.values()])
+                self._renewing = asyncio.create_task(every, name="instances' certificates")
 
     def _existing(self) -> list[Supervisor]:
         # Made again here if the link to the sockets' folder was cleaned away.
         run = self._layout.run_folder()
-        return [
-            Supervisor(
-                files,
-                files.manifest() or _unreadable(files.id, str(run / f"{files.id}.sock")),
-                self._clock,
-                self._changed,
-            )
-            for files in instance_files.existing(self._layout.instances)
-        ]
+        found = []
+        for files in instance_files.existing(self._layout.instances):
+            manifest = files.manifest() or _unreadable(files.id, str(run / f"{files.id}.sock"))
+            found.append(Supervisor(files, manifest, self._dial(manifest), self._clock, self._changed))
+        return found
 
     async def _keep_house(self) -> None:
         while True:
@@ -242,6 +258,18 @@ class ProcessBackend:
                 await asyncio.to_thread(self._rotate_logs)
             except OSError as error:
                 _log.warning("an instance's log cannot be rotated and grows", error=str(error))
+
+    def _addresses(self, instance: str, *, grpc: bool) -> dict[str, str]:
+        """The addresses of a new instance, as in :class:`Manifest`; none where it gets sockets."""
+        if self._tls is None or not self._tls.host:
+            return {}
+        with self._choosing:
+            taken = {address for promised in self._promised.values() for address in promised.values()}
+            for supervisor in list(self._instances.values()):
+                taken |= {supervisor.manifest.address, supervisor.manifest.grpc_address}
+            address, *more = self._tls.addresses(taken, 2 if grpc else 1)
+            self._promised[instance] = {"address": address, "grpc_address": more[0] if more else ""}
+            return self._promised[instance]
 
     def _rotate_logs(self) -> None:
         for supervisor in list(self._instances.values()):

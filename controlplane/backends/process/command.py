@@ -31,14 +31,23 @@ RESERVED_PREFIX = "PENSTOCK_"
 
 def command(python: Path, files: InstanceFiles, manifest: Manifest, template: InstanceTemplate) -> list[str]:
     """The scorer's command line."""
-    argv = [str(python), "-m", "penstock_scorer", "--uds", manifest.socket]
-    if manifest.grpc_socket:
-        argv += ["--grpc_uds", manifest.grpc_socket]
+    argv = [str(python), "-m", "penstock_scorer", *_listening(files, manifest)]
     if template.scoring_script:
         argv += ["--entry_script", str(files.code / template.scoring_script)]
     if (model := files.model(template)) is not None:
         argv += ["--model_dir", str(model)]
     return argv
+
+
+def _listening(files: InstanceFiles, manifest: Manifest) -> list[str]:
+    if not manifest.address:
+        return ["--uds", manifest.socket, *(["--grpc_uds", manifest.grpc_socket] if manifest.grpc_socket else [])]
+    host, _, port = manifest.address.rpartition(":")
+    argv = ["--host", host.strip("[]"), "--port", port]
+    if manifest.grpc_address:
+        argv += ["--grpc_port", manifest.grpc_address.rpartition(":")[2]]
+    certificate = str(files.certificate)
+    return [*argv, "--tls_cert", certificate, "--tls_key", certificate, "--tls_client_ca", str(files.authority)]
 
 
 def instance_environment(

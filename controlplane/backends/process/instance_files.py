@@ -34,6 +34,21 @@ class Manifest:
     readiness: ProbeSettings
     grpc_socket: str = ""
     """Where its only worker answers gRPC; several do with ``.0``, ``.1`` and so on behind it. Empty: nobody does."""
+    deployment: str = ""
+    address: str = ""
+    """``ADDRESS:PORT`` where it answers with mutual TLS, instead of at its sockets. Empty: at these."""
+    grpc_address: str = ""
+
+    @property
+    def uri(self) -> str:
+        """Where it answers, as :attr:`controlplane.domain.instances.InstanceObservation.address`."""
+        return f"tls://{self.address}" if self.address else f"unix://{self.socket}"
+
+    def grpc_uris(self) -> tuple[str, ...]:
+        """Where it answers gRPC, likewise. All workers share a port."""
+        if self.address:
+            return (f"tls://{self.grpc_address}",) if self.grpc_address else ()
+        return tuple(f"unix://{path}" for path in self.grpc_sockets())
 
     def grpc_sockets(self) -> tuple[str, ...]:
         """Where its workers answer gRPC. How many there are is the scorer's decision: seen once it is ready."""
@@ -79,6 +94,16 @@ class InstanceFiles:
     def policy(self) -> Path:
         """Who may call it."""
         return self.folder / "policy.json"
+
+    @property
+    def certificate(self) -> Path:
+        """What it shows, with the key, where it answers at a port."""
+        return self.folder / "tls.pem"
+
+    @property
+    def authority(self) -> Path:
+        """What those must be signed by who call it there."""
+        return self.folder / "ca.pem"
 
     @property
     def failure(self) -> Path:

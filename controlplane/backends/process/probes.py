@@ -1,16 +1,17 @@
-"""Probes: asking an instance over its socket, and counting what it says."""
+"""Probes: asking an instance at its address, and counting what it says."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from controlplane.domain.specs import ProbeSettings
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: instance\r\nUser-Agent: penstock-probe\r\nConnection: close\r\n\r\n"
-_LONGEST_STATUS_LINE = 1024
+LONGEST_STATUS_LINE = 1024
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -43,8 +44,18 @@ class ProbeCount:
                 self.healthy, self.failed = False, True
 
 
-async def answers(socket: str, timeout_seconds: float) -> bool:
-    """Whether ``GET /`` on the Unix socket is answered with success in time.
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[[], Awaitable[Streams]]
+"""The way to an instance."""
+
+
+def unix(socket: str) -> Dial:
+    """The way to an instance at a Unix socket."""
+    return lambda: asyncio.open_unix_connection(socket, limit=LONGEST_STATUS_LINE)
+
+
+async def answers(dial: Dial, timeout_seconds: float) -> bool:
+    """Whether ``GET /`` is answered with success in time.
 
     Raises:
         OSError: we have no descriptor or memory left, which is not the instance's fault.
@@ -52,7 +63,7 @@ async def answers(socket: str, timeout_seconds: float) -> bool:
     writer = None
     try:
         async with asyncio.timeout(timeout_seconds):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=_LONGEST_STATUS_LINE)
+            reader, writer = await dial()
             writer.write(_REQUEST)
             status = await reader.readline()
     except (ValueError, TimeoutError):

@@ -16,7 +16,7 @@ import structlog
 from controlplane.backends.process import probes
 from controlplane.backends.process.instance_files import InstanceFiles, Manifest
 from controlplane.backends.process.post_mortem import post_mortem
-from controlplane.backends.process.probes import ProbeCount
+from controlplane.backends.process.probes import Dial, ProbeCount
 from controlplane.domain.instances import InstanceFailure, InstanceObservation, InstanceState
 from controlplane.domain.ports import Clock
 from penstock.daemon import DaemonState, LogFile, StubbornError
@@ -33,8 +33,11 @@ P = ParamSpec("P")
 class Supervisor:
     """One instance, as it is seen now."""
 
-    def __init__(self, files: InstanceFiles, manifest: Manifest, clock: Clock, changed: Callable[[str], None]) -> None:
-        self.files, self.manifest = files, manifest
+    def __init__(
+        self, files: InstanceFiles, manifest: Manifest, dial: Dial, clock: Clock, changed: Callable[[str], None]
+    ) -> None:
+        """``dial`` is the way to it; ``changed`` is told its id."""
+        self.files, self.manifest, self._dial = files, manifest, dial
         self.log = LogFile(files.log)
         self._daemon = files.daemon
         self._clock, self._changed = clock, changed
@@ -80,7 +83,7 @@ class Supervisor:
             id=self.files.id,
             state=InstanceState.PENDING,
             template_hash=self.manifest.template_hash,
-            address=f"unix://{self.manifest.socket}",
+            address=self.manifest.uri,
             grpc_addresses=self._grpc_addresses(),
             pid=status.pid,
         )
@@ -139,7 +142,7 @@ class Supervisor:
         settings = self.manifest.readiness
         count = ProbeCount(settings, healthy=self.seen.state is InstanceState.READY)
         while True:
-            ok = await probes.answers(self.manifest.socket, settings.timeout_seconds)
+            ok = await probes.answers(self._dial, settings.timeout_seconds)
             count.add(ok=ok, age_seconds=self._age())
             await self._judge(count)
             await asyncio.sleep(self._pause(count))
@@ -149,7 +152,7 @@ class Supervisor:
         count = ProbeCount(settings)
         while not count.failed:
             await asyncio.sleep(settings.period_seconds)
-            ok = await probes.answers(self.manifest.socket, settings.timeout_seconds)
+            ok = await probes.answers(self._dial, settings.timeout_seconds)
             count.add(ok=ok, age_seconds=self._age())
         times = f"{settings.failure_threshold} times in a row" if settings.failure_threshold > 1 else "once"
         return InstanceFailure(
@@ -194,7 +197,7 @@ class Supervisor:
             self._changed(seen.id)
 
     def _grpc_addresses(self) -> tuple[str, ...]:
-        return tuple(f"unix://{path}" for path in self.manifest.grpc_sockets())
+        return self.manifest.grpc_uris()
 
     def _remove(self) -> None:
         self.manifest.remove_sockets()

@@ -15,10 +15,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from penstock_scorer.errors import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.supervision.tls import TlsFiles
 
 _cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
 _log = logging.getLogger("penstock_scorer.grpc")
@@ -120,9 +123,15 @@ class Listener:
         handle: Called with each call, on the listener's thread; must not block.
     """
 
-    def __init__(self, address: str, handle: Callable[[Call], None], limit: int = -1) -> None:
-        """``limit``: bytes a message may have, -1 for any number; a larger one is RESOURCE_EXHAUSTED."""
+    def __init__(
+        self, address: str, handle: Callable[[Call], None], limit: int = -1, tls: TlsFiles | None = None
+    ) -> None:
+        """``limit``: bytes a message may have, -1 for any number; a larger one is RESOURCE_EXHAUSTED.
+
+        ``tls``: files that were checked; they are read again at each handshake, so that they may be replaced.
+        """
         self._address = address
+        self._tls = tls
         self._handle = handle
         self._queue = _cygrpc.CompletionQueue()
         self._server = _cygrpc.Server((*_OPTIONS, ("grpc.max_receive_message_length", limit)), False)
@@ -137,7 +146,9 @@ class Listener:
             OSError: the address cannot be had.
         """
         try:
-            bound = self._server.add_http2_port(self._address.encode())
+            # grpcio calls back into it at every handshake, and keeps no reference itself.
+            self._security = () if self._tls is None else (_credentials(self._tls),)
+            bound = self._server.add_http2_port(self._address.encode(), *self._security)
         except RuntimeError as error:
             raise OSError(f"Cannot serve gRPC at {self._address}: {error}") from error
         if not bound:
@@ -180,6 +191,24 @@ class Listener:
         if self._drained is not None:
             self._drained()
         return True
+
+
+def _credentials(tls: TlsFiles) -> Any:
+    import grpc  # noqa: PLC0415 - with TLS alone
+
+    def read() -> Any:
+        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=tls.client_ca.read_bytes())
+
+    def renewed() -> Any:
+        try:
+            tls.check()
+            return read()
+        except (SettingsError, OSError):
+            return None  # the present one stays
+
+    made: Any = grpc.dynamic_ssl_server_credentials(read(), renewed, require_client_authentication=True)
+    return made._credentials  # noqa: SLF001
 
 
 class _Failed:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.supervision.tls import TlsFiles
 
 # Its type stubs describe other signatures than the compiled module has.
 _granian: Any = importlib.import_module("granian._granian")
@@ -40,11 +41,14 @@ class Request:
     """One request on granian's hands (:class:`penstock_scorer.http.front.Incoming`)."""
 
     __slots__ = (
-        "_leaving", "_limit", "_protocol", "_scope", "_too_large", "header", "items", "method", "path", "query",
-        "respond",
+        "_last", "_leaving", "_limit", "_protocol", "_scope", "_too_large", "header", "items", "method", "path",
+        "query", "respond",
     )  # fmt: skip
 
-    def __init__(self, scope: Any, protocol: Any, too_large: Callable[[Request, int], None], limit: int) -> None:
+    def __init__(
+        self, scope: Any, protocol: Any, too_large: Callable[[Request, int], None], limit: int, *, last: bool = False
+    ) -> None:
+        """``last``: of its connection, which is closed behind the answer."""
         self._too_large = too_large
         self._limit = limit
         self._scope = scope
@@ -55,7 +59,8 @@ class Request:
         self.method: str = scope.method
         self.path: str = scope.path
         self.query: str = scope.query_string
-        self.respond = protocol.response_bytes
+        self.respond = partial(_respond_last, protocol.response_bytes) if last else protocol.response_bytes
+        self._last = last
 
     def headers(self) -> Headers:
         """Every header, names in lower case."""
@@ -94,7 +99,7 @@ class Request:
 
     def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
         """Start an answer of unknown length."""
-        transport = self._protocol.response_stream(status, headers)
+        transport = self._protocol.response_stream(status, _closing(headers) if self._last else headers)
 
         def send(chunk: bytes) -> bool:
             try:
@@ -141,6 +146,7 @@ class Listener:
         too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
         limit: Bytes a body may have.
         http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
+        tls: Files that were checked; none for plain HTTP.
     """
 
     def __init__(
@@ -150,23 +156,31 @@ class Listener:
         too_large: Callable[[Request, int], None],
         limit: int,
         http: str = "auto",
+        *,
+        tls: TlsFiles | None = None,
     ) -> None:
         uds = listener.family == socket.AF_UNIX
         holder = _granian.SocketHolder(listener.fileno(), uds, 2048)
         self._signal = _granian.WorkerSignal()
         loop = _NoLoop()
-        no_tls: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
+        secure: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
+        if tls is not None:
+            secure = (True, str(tls.cert), str(tls.key), None, "tls1.3", str(tls.client_ca), [], True)
         worker = _granian.RSGIWorker(
             1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
-            False, None, *no_tls, (None, None),
+            False, None, *secure, (None, None),
         )  # fmt: skip
         serve = worker.serve_str_uds if uds else worker.serve_str
-        scheduler: Any = _Scheduler(loop, handle, too_large, limit)
-        self._serve = partial(serve, scheduler, loop, self._signal)
+        self._scheduler: Any = _Scheduler(loop, handle, too_large, limit)
+        self._serve = partial(serve, self._scheduler, loop, self._signal)
 
     def start(self) -> None:
         """Accept connections from now on, on granian's threads; returns at once."""
         self._serve()
+
+    def leave(self) -> None:
+        """Close each connection behind the next answer on it."""
+        self._scheduler.leaving = True
 
     def drain(self, done: Callable[[], None]) -> None:
         """Stop accepting, let what is in flight finish, close idle connections, then call ``done``."""
@@ -187,13 +201,23 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
         too_large: Callable[[Request, int], None],
         limit: int,
     ) -> None:
+        self.leaving = False
+
         def schedule(watcher: Any) -> None:
             try:
-                handle(Request(watcher.scope, watcher.proto, too_large, limit))
+                handle(Request(watcher.scope, watcher.proto, too_large, limit, last=self.leaving))
             except BaseException:  # noqa: BLE001 - granian would go on with the error set
                 _log.exception("A fault in the scorer")
 
         self._schedule_fn = schedule
+
+
+def _respond_last(respond: Callable[..., None], status: int, headers: Headers, body: bytes) -> None:
+    respond(status, _closing(headers), body)
+
+
+def _closing(headers: Headers) -> Headers:
+    return headers if ("connection", "close") in headers else [*headers, ("connection", "close")]
 
 
 class _NoLoop:

@@ -147,7 +147,7 @@ class _Worker:
             script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.merged_infer, loop=loop
         )
         front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
-        listeners: list[Transport] = [Listener(place.listener, front, front.too_large, settings.max_request_bytes)]
+        listeners: list[Transport] = [_http(place, front)]
         if settings.grpc_addresses:
             listeners.append(_grpc(place, bell, served, scoring, grpc_lane))
         if place.health is not None:
@@ -248,6 +248,15 @@ def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
     )
 
 
+def _http(place: Place, front: Front) -> Transport:
+    limit, tls = place.settings.max_request_bytes, place.settings.tls
+    if tls is None:
+        return Listener(place.listener, front, front.too_large, limit)
+    from penstock_scorer.http.renewing import RenewingListener  # noqa: PLC0415 - with TLS alone
+
+    return RenewingListener(place.listener, front, front.too_large, limit, tls)
+
+
 def _bell(settings: Settings, index: int) -> socket.socket | None:
     if settings.grpc_uds is None:
         return None
@@ -265,7 +274,7 @@ def _grpc(place: Place, bell: socket.socket | None, served: Served, scoring: Sco
 
         guard = Guard(settings.auth_policy) if settings.auth_policy else None
         service = Service(served, scoring.submit, lane, guard, common=_common(settings))
-        return GrpcListener(address, service, settings.max_request_bytes)
+        return GrpcListener(address, service, settings.max_request_bytes, settings.tls)
 
     if bell is None:
         return load(settings.grpc_addresses[place.index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2, scoped_route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf.json_format import MessageToDict
 
+from gateway import enrolment
 from gateway.bootstrap import bootstrap
+from gateway.certificate import Certificate
 from gateway.routes import (
     AuthMode,
     DeploymentRoute,
@@ -39,6 +43,7 @@ from gateway.translate.listener import listeners
 from gateway.translate.route import route_configuration
 from gateway.translate.scoped_route import scoped_route
 from gateway.translate.tokens import NOBODY, token_filter
+from gateway.translate.upstream_tls import secrets
 
 Golden = Callable[[str, str], None]
 
@@ -58,6 +63,7 @@ BLUE = DeploymentRoute(
 )
 GREEN = DeploymentRoute("green")
 TYPES = {
+    ResourceType.SECRET: secret_pb2.Secret,
     ResourceType.CLUSTER: cluster_pb2.Cluster,
     ResourceType.ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
     ResourceType.EXTENSION: extension_pb2.TypedExtensionConfig,
@@ -114,6 +120,39 @@ def test_cluster(golden: Golden) -> None:
     golden("cluster-grpc.json", as_json(cluster("diabetes", BOTH, SETTINGS, grpc=True)))
     golden("cluster-sticky.json", as_json(cluster("diabetes", replace(BLUE, sticky_instances=True), SETTINGS)))
     golden("cluster-slow-start.json", as_json(cluster("diabetes", replace(BLUE, slow_start_ms=30_000), SETTINGS)))
+
+
+def test_mutual_tls(golden: Golden) -> None:
+    settings = replace(SETTINGS, mutual_tls=True)
+    over_tcp = replace(
+        BOTH, hosts=(BLUE.hosts[0], Host("blue-3", "tls://10.0.0.2:20000", grpc_addresses=("tls://10.0.0.2:20001",)))
+    )
+    golden("cluster-mutual-tls.json", as_json(cluster("diabetes", over_tcp, settings)))
+    golden("cluster-mutual-tls-grpc.json", as_json(cluster("diabetes", over_tcp, settings, grpc=True)))
+    golden("load-assignment-mutual-tls.json", as_json(load_assignment("diabetes", over_tcp)))
+    golden("load-assignment-mutual-tls-grpc.json", as_json(load_assignment("diabetes", over_tcp, grpc=True)))
+    client = Certificate(b"chain", b"key", datetime(2030, 1, 1, tzinfo=UTC))
+    for name, resource in zip(("upstream", "authority"), secrets(client, b"authority"), strict=True):
+        golden(f"secret-{name}.json", as_json(resource))
+
+
+@pytest.mark.parametrize(("name", "host"), [("address", "10.0.0.1"), ("name", "control.example.org")])
+def test_enrolment(golden: Golden, name: str, host: str) -> None:
+    settings = enrolment.settings_of(replace(SETTINGS, tls_port=8443), "edge", "0.0.0.0", 80, 443)
+    written = enrolment.files(settings, host, 18000)
+    assert set(written) == {"bootstrap.json", "identity.json"}
+    cluster = json.loads(written["bootstrap.json"])["static_resources"]["clusters"]
+    golden(
+        f"enrolment-{name}.json", json.dumps({"control": cluster, **_rest(written)}, indent=1, sort_keys=True) + "\n"
+    )
+    for listener in listeners(settings):
+        assert b"access.log" in listener.body
+        assert str(SETTINGS.access_log).encode() not in listener.body
+
+
+def _rest(written: dict[str, str]) -> dict[str, object]:
+    tree = json.loads(written["bootstrap.json"])
+    return {"node": tree["node"], "admin": tree["admin"], "secret": json.loads(written["identity.json"])}
 
 
 def test_load_assignment(golden: Golden) -> None:

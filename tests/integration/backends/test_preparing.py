@@ -166,7 +166,7 @@ async def test_want_of_descriptors_is_not_held_against_an_instance(
     with monkeypatch.context() as patched:
         patched.setattr(asyncio, "open_unix_connection", exhausted)
         with pytest.raises(OSError, match="Too many open files"):
-            await probes.answers("/nowhere", 1)
+            await probes.answers(probes.unix("/nowhere"), 1)
         tried.clear()
         await asyncio.wait_for(tried.wait(), 10)
         assert (await backend.observe())[ID].state is InstanceState.READY

@@ -11,6 +11,8 @@ from gateway.addresses import TcpAddress, UnixAddress, parse_address
         ("unix:///run/x.sock", UnixAddress("/run/x.sock")),
         ("127.0.0.1:5001", TcpAddress("127.0.0.1", 5001)),
         ("[::1]:5001", TcpAddress("::1", 5001)),
+        ("tls://127.0.0.1:5001", TcpAddress("127.0.0.1", 5001, mutual_tls=True)),
+        ("tls://[::1]:5001", TcpAddress("::1", 5001, mutual_tls=True)),
     ],
 )
 def test_reads(text: str, expected: object) -> None:
@@ -28,6 +30,8 @@ def test_reads(text: str, expected: object) -> None:
         "127.0.0.1:65536",
         "127.0.0.1:x",
         "1.2.3:80",
+        "tls://localhost:80",
+        "tls://unix:///x",
         "unix:///" + "x" * 120,
     ],
 )
