@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import socket
 import threading
 from functools import partial
@@ -141,7 +142,7 @@ class Listener:
     """Serves one listening socket.
 
     Args:
-        listener: Bound; granian makes it listen. It stays the caller's to close in other processes.
+        listener: Bound; granian makes it listen. It stays the caller's to close.
         handle: Called for each request on granian's Python thread; must not block or raise.
         too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
         limit: Bytes a body may have.
@@ -160,7 +161,9 @@ class Listener:
         tls: TlsFiles | None = None,
     ) -> None:
         uds = listener.family == socket.AF_UNIX
-        holder = _granian.SocketHolder(listener.fileno(), uds, 2048)
+        # granian closes the descriptor it is given when it goes. `socket.dup()` would make all that share the socket
+        # block in `accept` until granian starts.
+        holder = _granian.SocketHolder(os.dup(listener.fileno()), uds, 2048)
         self._signal = _granian.WorkerSignal()
         loop = _NoLoop()
         secure: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)

@@ -47,10 +47,7 @@ class RenewingListener:
         look_s: float = _LOOK_S,
         leaving_s: float = _LEAVING_S,
     ) -> None:
-        self._socket = listener
-        self._build: Callable[..., Listener] = partial(
-            Listener, handle=handle, too_large=too_large, limit=limit, tls=tls
-        )
+        self._make: Callable[[], Listener] = partial(Listener, listener, handle, too_large, limit, tls=tls)
         self._tls = tls
         self._look_s, self._leaving_s = look_s, leaving_s
         self._lock = threading.Lock()
@@ -63,14 +60,6 @@ class RenewingListener:
         self._draining: set[Listener] = set()
         self._ending = threading.Event()
         self._done: Callable[[], None] = lambda: None
-
-    def _make(self) -> Listener:
-        # granian closes the descriptor it was given when it goes.
-        own = self._socket.dup()
-        try:
-            return self._build(own)
-        finally:
-            own.detach()
 
     def start(self) -> None:
         """Accept connections from now on, and look after the files."""
