@@ -19,10 +19,18 @@ from gateway.ads_stream import RejectedError, Target
 from gateway.certificate import Certificate
 from gateway.inspection import GatewayView
 from gateway.journal import Journal
-from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
+from gateway.routes import (
+    DeploymentRoute,
+    EndpointAuth,
+    EndpointRoute,
+    GatewayStatus,
+    Refusal,
+    RouteRefusedError,
+    TokenTrust,
+)
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
-from gateway.stages import ABSENT, Stage, plan
+from gateway.stages import ABSENT, Stage, plan, retreat
 from gateway.translate import names
 from gateway.translate.cluster import cluster
 from gateway.translate.endpoints import load_assignment
@@ -110,7 +118,7 @@ class EnvoyRouter:
             except RouteRefusedError as error:
                 if error.reason is Refusal.REJECTED:
                     self._rejected[route.name] = str(error)
-                    await self._go_back(route.name, before)
+                    await self._go_back(route.name, before, route.auth)
                 raise
             self._rejected.pop(route.name, None)
             self._check_served(route.name)
@@ -222,7 +230,7 @@ class EnvoyRouter:
                     endpoint,
                     Refusal.REJECTED,
                     f"The gateway refused the configuration of endpoint {endpoint!r}: {error.reason}",
-                    "What served before is unchanged.",
+                    "What served before still does, for those who may call now.",
                 ) from error
             except TimeoutError as error:
                 raise RouteRefusedError(
@@ -232,13 +240,18 @@ class EnvoyRouter:
                     "It is tried again; what served before still does.",
                 ) from error
 
-    async def _go_back(self, endpoint: str, stage: Stage) -> None:
-        """After a NACK what served before is the state again.
+    async def _go_back(self, endpoint: str, before: Stage, auth: EndpointAuth) -> None:
+        """After a NACK what served before is the state again, for those who may call now.
 
         That is for the Envoys that took the new one, and for those that connect later.
         """
-        with contextlib.suppress(RouteRefusedError):
-            await self._advance(endpoint, stage)
+        for stage in retreat(before, auth):
+            try:
+                return await self._advance(endpoint, stage)
+            except RouteRefusedError as error:
+                if error.reason is not Refusal.REJECTED:
+                    return None
+        return None
 
     def _publish(self, endpoint: str, stage: Stage) -> tuple[Key, ...]:
         """Publish one stage; returns the keys it takes away. Only what differs is translated."""

@@ -10,13 +10,15 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from gateway.routes import EndpointRoute, RouteRefusedError
+from gateway.routes import EndpointAuth, EndpointRoute, RouteRefusedError
 from gateway.snapshot import Resource
 from gateway.translate import messages
 from gateway.translate.route import route_configuration
-from tests.integration.gateway.rig import KEY, Rig, digest
+from tests.integration.gateway.rig import BEARER, KEY, OTHER_KEY, Rig, digest
 
 pytestmark = pytest.mark.integration
+
+OTHER_BEARER = {"authorization": f"Bearer {OTHER_KEY}"}
 
 
 async def test_an_endpoint_without_auth_configuration(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +70,27 @@ async def test_a_refused_configuration_tells_no_secret(rig: Rig, monkeypatch: py
         assert KEY not in text
     assert digest(KEY) not in str(caught.value) + str(rig.router.status())
     assert (await rig.get("/endpoints/e/score")).status_code == 200
+
+
+@pytest.mark.parametrize(("everything", "statuses"), [(False, (401, 200)), (True, (404, 404))])
+async def test_a_key_that_was_revoked_opens_nothing_whatever_is_refused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, everything: bool, statuses: tuple[int, int]
+) -> None:
+    """The change that revokes it is refused for another reason. What served before goes on, for those who may call."""
+    route = rig.endpoint(rig.deployment("blue", "b1"), blue=100)
+    await rig.router.apply(route)
+    assert (await rig.get("/endpoints/e/score")).status_code == 200
+
+    def refused(route: EndpointRoute) -> Resource:
+        whole = route_configuration(route)
+        message = route_pb2.RouteConfiguration.FromString(whole.body)
+        if everything or route.max_request_bytes == 1000:
+            message.virtual_hosts[0].ClearField("domains")
+        return messages.resource(whole.type, whole.name, message, whole.refs)
+
+    monkeypatch.setattr("gateway.router.route_configuration", refused)
+    only_other = EndpointAuth(key_digests=(route.auth.key_digests[1],))
+    with pytest.raises(RouteRefusedError):
+        await rig.router.apply(replace(route, max_request_bytes=1000, auth=only_other))
+    got = [(await rig.get("/endpoints/e/score", headers)).status_code for headers in (BEARER, OTHER_BEARER)]
+    assert tuple(got) == statuses
