@@ -233,7 +233,12 @@ class ControlPlane:
             deployments=len(deployments),
             ready_instances=sum(d.ready_instances for d in deployments),
             metrics_uri=self._metrics.uri,
+            problems=self._problems(),
         )
+
+    def _problems(self) -> tuple[str, ...]:
+        certificate = self._certificate.problem if self._certificate is not None else ""
+        return (certificate,) if certificate else ()
 
     async def _gateway_figures(self) -> GatewayFigures:
         said = await self._gateway.figures()

@@ -26,6 +26,7 @@ class PlatformStatus:
     deployments: int
     ready_instances: int
     metrics_uri: str
+    problems: tuple[str, ...] = ()
 
 
 class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
@@ -49,4 +50,5 @@ class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
             deployments=status.deployments,
             ready_instances=status.ready_instances,
             metrics_uri=status.metrics_uri,
+            problems=status.problems,
         )
