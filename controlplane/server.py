@@ -36,6 +36,7 @@ from controlplane.metrics.metrics import Metrics
 from controlplane.metrics.reader import MetricsReader
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
+from controlplane.snapshot_seal import SnapshotSeal
 from controlplane.stand_in import StandIn, dismiss
 from controlplane.store.blobs import BlobStore
 from controlplane.store.database import Database
@@ -77,7 +78,7 @@ class ControlPlane:
         self._blobs = BlobStore(home.blobs)
         self._backend = backend or process_backend(home, self._blobs, self._clock, environment)
         gateway = gateway_settings(settings)
-        self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected, seal=SnapshotSeal(home.master_key))
         vault, randomness = Vault(home.master_key), SystemRandomness()
         self._signing = SigningKeys(
             store=self._store,
@@ -261,9 +262,12 @@ async def sweep(settings: Settings, environment: dict[str, str]) -> None:
 async def stand_in(settings: Settings, *, stay: bool) -> None:
     """Serve what a control plane on this home served last, while it is away; see :meth:`StandIn.run`."""
     chance = random.Random()  # noqa: S311  # as above
-    await StandIn(gateway_settings(settings), lambda found: gateway_process(settings.home, found, chance)).run(
-        stay=stay
+    standing = StandIn(
+        gateway_settings(settings),
+        lambda found: gateway_process(settings.home, found, chance),
+        SnapshotSeal(settings.home.master_key),
     )
+    await standing.run(stay=stay)
 
 
 async def stop_instances(backend: Backend, grace_seconds: float) -> None:

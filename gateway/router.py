@@ -18,7 +18,7 @@ from gateway.ads import AdsServer
 from gateway.ads_stream import RejectedError, Target
 from gateway.certificate import Certificate
 from gateway.inspection import GatewayView
-from gateway.journal import Journal
+from gateway.journal import Journal, Seal
 from gateway.routes import (
     DeploymentRoute,
     EndpointAuth,
@@ -62,10 +62,15 @@ class EnvoyRouter:
         *,
         on_connection: Callable[[int], None] = lambda _connected: None,
         clock: Callable[[], float] = time.monotonic,
+        seal: Seal | None = None,
     ) -> None:
-        """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
+        """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests.
+
+        ``seal`` encrypts the secrets of the snapshot on disk; without it they are left out there.
+        """
         self._settings = settings
         self._clock = clock
+        self._seal = seal
         self._snapshot = Snapshot()
         self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
         self._stages: dict[str, Stage] = {}
@@ -101,7 +106,7 @@ class EnvoyRouter:
         if self._settings.tls_port is not None and not self._snapshot.resources(ResourceType.SECRET):
             raise RuntimeError("A gateway that speaks TLS needs a certificate before Envoys may connect.")
         if self._settings.snapshot_file is not None:
-            self._server.keep(Journal(self._settings.snapshot_file, self._clock))
+            self._server.keep(Journal(self._settings.snapshot_file, self._clock, self._seal))
         await self._server.start(self._settings.ads_socket, services)
 
     async def stop(self) -> None:

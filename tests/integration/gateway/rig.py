@@ -19,7 +19,9 @@ import httpx
 
 from gateway.admin import Admin
 from gateway.bootstrap import write_bootstrap
+from gateway.certificate import Certificate
 from gateway.envoy import envoy_argv, find_envoy
+from gateway.journal import Seal
 from gateway.router import EnvoyRouter
 from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, TokenTrust
 from gateway.settings import GatewaySettings
@@ -48,6 +50,9 @@ def free_port() -> int:
 
 class Rig:
     """One gateway on loopback, with other ``settings`` than the defaults. Use as an async context manager."""
+
+    seal: Seal | None = None
+    """Of the snapshot on disk, where one is kept."""
 
     def __init__(self, **settings: int) -> None:
         # Short: Unix socket paths end at 107 bytes.
@@ -96,16 +101,20 @@ class Rig:
         self._envoys[-1].kill()
         self._envoys[-1].wait()
 
-    async def restart_control_plane(self, *routes: EndpointRoute, trust: TokenTrust | None = None) -> None:
-        """End the router, and start another that knows ``routes`` and ``trust``."""
+    async def restart_control_plane(
+        self, *routes: EndpointRoute, trust: TokenTrust | None = None, certificate: Certificate | None = None
+    ) -> None:
+        """End the router, and start another that knows ``routes``, ``trust`` and ``certificate``."""
         await self.router.stop()
         self._control_plane(*routes)
         if trust is not None:
             await self.router.set_jwks(trust)
+        if certificate is not None:
+            await self.router.set_certificate(certificate)
         await self.router.start(self.signals.services())
 
     def _control_plane(self, *routes: EndpointRoute) -> None:
-        self.router = EnvoyRouter(self.settings)
+        self.router = EnvoyRouter(self.settings, seal=self.seal)
         self.signals = Signals(self.router.knows)
         self.router.preload(routes)
 
