@@ -167,6 +167,15 @@ class Rig:
         extra = {key.replace("_", "-"): value for key, value in more.items()}
         return await self.client.get(path, headers=(BEARER if headers is None else headers) | extra)
 
+    async def arrived(self) -> None:
+        """What was acknowledged is what the next request of :meth:`get` meets.
+
+        Envoy acknowledges when its main thread has handed a change to its workers. A worker does what it was handed
+        before it turns to a request that comes later, at the latest when it has answered one: so one is sent whose
+        answer nobody looks at, on the connection that the next one takes.
+        """
+        await self.client.get("/")
+
     def load(self, path: str = "/endpoints/e/score", connections: int = 8) -> Load:
         return Load(self.settings.listen_port, path, dict(BEARER), connections)
 
