@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -176,15 +177,21 @@ class Rig:
         """
         await self.client.get("/")
 
-    def load(self, path: str = "/endpoints/e/score", connections: int = 8) -> Load:
-        return Load(self.settings.listen_port, path, dict(BEARER), connections)
+    def load(self, path: str = "/endpoints/e/score", connections: int = 8, tls: ssl.SSLContext | None = None) -> Load:
+        port = self.settings.tls_port if tls else self.settings.listen_port
+        assert port is not None
+        return Load(port, path, dict(BEARER), connections, tls=tls)
 
     @contextlib.asynccontextmanager
     async def under_load(
-        self, path: str = "/endpoints/e/score", connections: int = 8, headers: dict[str, str] | None = None
+        self,
+        path: str = "/endpoints/e/score",
+        connections: int = 8,
+        headers: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator[Load]:
         """Load for as long as the block runs; what was under way at its end is finished."""
-        load = self.load(path, connections)
+        load = self.load(path, connections, tls)
         load.headers = dict(headers or BEARER)
         task = asyncio.create_task(load.run())
         await asyncio.sleep(0.05)
