@@ -12,7 +12,7 @@ import pytest
 
 from gateway.ads_stream import ROUTES_GRACE_S
 from gateway.router import EnvoyRouter
-from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, Refusal, RouteRefusedError
+from gateway.routes import AuthMode, DeploymentRoute, EndpointAuth, EndpointRoute, Host, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Resource
 from tests.unit.gateway.fake_envoy import CDS, EDS, LDS, RDS, SRDS, FakeEnvoy
@@ -116,6 +116,15 @@ async def test_a_weight_change_sends_one_resource(world: World) -> None:
     before = envoy.sent
     await world.run(world.router.apply(replace(BOTH, weights=(("blue", 10), ("green", 90)))))
     assert envoy.sent - before == 1
+
+
+async def test_other_credentials_send_one_resource(world: World) -> None:
+    envoy = world.connect()
+    await world.run(world.router.apply(BOTH))
+    for auth in (OTHER, EndpointAuth(AuthMode.TOKEN), EndpointAuth(AuthMode.TOKEN, tokens_not_before=1)):
+        before = envoy.sent
+        await world.run(world.router.apply(replace(BOTH, auth=auth)))
+        assert envoy.sent - before == 1
 
 
 async def test_new_hosts_send_one_resource(world: World) -> None:
