@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from controlplane.api.gateway_service import GatewayRestarted, Gateways
-from controlplane.api.platform_service import PlatformStatus
+from controlplane.api.platform_service import PlatformStatus, problems
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
@@ -234,12 +234,8 @@ class ControlPlane:
             deployments=len(deployments),
             ready_instances=sum(d.ready_instances for d in deployments),
             metrics_uri=self._metrics.uri,
-            problems=self._problems(),
+            problems=problems(gateway, self._certificate.problem if self._certificate is not None else ""),
         )
-
-    def _problems(self) -> tuple[str, ...]:
-        certificate = self._certificate.problem if self._certificate is not None else ""
-        return (certificate,) if certificate else ()
 
     async def _gateway_figures(self) -> GatewayFigures:
         said = await self._gateway.figures()
