@@ -16,7 +16,8 @@ import pytest
 
 from controlplane.store.vault import Vault
 from tests.e2e.files import serve
-from tests.e2e.platform import Platform, free_port, new_platform, remove
+from tests.e2e.platform import Platform, new_platform, remove
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -15,7 +15,8 @@ import pytest
 
 from gateway.dev_certificate import DevCertificate
 from tests.e2e.files import serve, written
-from tests.e2e.platform import Platform, free_port
+from tests.e2e.platform import Platform
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 

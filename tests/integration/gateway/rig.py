@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, T
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
 from tests.integration.gateway.load import Load
+from tests.support.ports import free_port
 
 KEY = "Xk29fjQpL0a8ZmW3vB7nTq5rYs1uE6cD"
 OTHER_KEY = "p8Lr4TzVw2NcYb6HsJm0QeXa7GkUd5Fi"
@@ -41,12 +41,6 @@ def digest(key: str) -> str:
 
 
 AUTH = EndpointAuth(key_digests=(("primary", digest(KEY)), ("secondary", digest(OTHER_KEY))))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Rig:

@@ -17,8 +17,9 @@ from controlplane.snapshot_seal import SnapshotSeal
 from controlplane.stand_in import NothingToServeError, StandIn, dismiss
 from gateway import ads_socket, journal
 from tests.integration.gateway.kept_rig import KeptRig
-from tests.integration.gateway.rig import BEARER, free_port, until
+from tests.integration.gateway.rig import BEARER, until
 from tests.integration.gateway.test_tls import address, made, trusting
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 

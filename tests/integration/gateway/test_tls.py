@@ -18,7 +18,8 @@ from gateway.certificate import Certificate, load_certificate
 from gateway.dev_certificate import DevCertificate
 from tests.integration.gateway.grpc_upstream import SERVICE
 from tests.integration.gateway.load import Load
-from tests.integration.gateway.rig import BEARER, KEY, Rig, free_port
+from tests.integration.gateway.rig import BEARER, KEY, Rig
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 NAMES = ("localhost", "127.0.0.1")

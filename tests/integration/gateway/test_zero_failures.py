@@ -15,8 +15,9 @@ from gateway.certificate import Certificate
 from gateway.dev_certificate import DevCertificate
 from gateway.routes import EndpointAuth, EndpointRoute, HostHealth
 from tests.integration.gateway.kept_rig import KeptRig
-from tests.integration.gateway.rig import AUTH, BEARER, KEY, digest, free_port, until
+from tests.integration.gateway.rig import AUTH, BEARER, KEY, digest, until
 from tests.integration.gateway.test_tls import address, made, trusting
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
