@@ -1,7 +1,8 @@
 """Keeps the certificate that the gateway shows equal to two files, which may be replaced at any time.
 
-The files are looked at each second. What cannot be used is told in one sentence, and what was shown goes on being
-shown; a pair of which only one file was replaced yet is looked at twice before anything is said.
+The files are looked at each second. What cannot be used is told in one sentence, in the log and for as long as it is so
+in ``penstock status``, and what was shown goes on being shown; a pair of which only one file was replaced yet is looked
+at twice before anything is said.
 """
 
 from __future__ import annotations
@@ -55,7 +56,13 @@ class GatewayCertificate:
         self._told: _Identity | None = None
         self._expires: datetime | None = None
         self._warned: datetime | None = None
+        self._problem = ""
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def problem(self) -> str:
+        """What the operator must do something about, in one sentence; empty: nothing."""
+        return self._problem or self._end_that_is_near()
 
     async def load(self) -> None:
         """Show what is there.
@@ -83,14 +90,17 @@ class GatewayCertificate:
         await self._keep()
         seen = _identity(self._chain, self._key)
         if seen == self._shown:
+            self._problem = ""
             self._warn()
             return
         try:
             certificate = await self._read()
         except CertificateError as error:
-            if seen == self._doubted and seen != self._told:
-                self._told = seen
-                log.warning("the new certificate cannot be used, the present one stays", reason=str(error))
+            if seen == self._doubted:
+                self._problem = f"The new certificate cannot be used, the present one stays: {error}."
+                if seen != self._told:
+                    self._told = seen
+                    log.warning("the new certificate cannot be used, the present one stays", reason=str(error))
             self._doubted = seen
             return
         await self._present(certificate, seen)
@@ -99,12 +109,18 @@ class GatewayCertificate:
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(self._period)
-            try:
-                await self.look()
-            except RouteRefusedError as refused:
-                log.warning("the gateways do not show the new certificate yet", reason=str(refused))
-            except OSError as error:
-                log.warning("the development certificate cannot be renewed", reason=str(error))
+            await self.look_again()
+
+    async def look_again(self) -> None:
+        """As :meth:`look`; what goes wrong is told, and tried again the next time."""
+        try:
+            await self.look()
+        except RouteRefusedError as refused:
+            self._problem = f"The gateways do not show the new certificate yet: {refused}"
+            log.warning("the gateways do not show the new certificate yet", reason=str(refused))
+        except OSError as error:
+            self._problem = f"The development certificate cannot be renewed: {error}."
+            log.warning("the development certificate cannot be renewed", reason=str(error))
 
     async def _keep(self) -> None:
         now = self._clock.now()
@@ -118,16 +134,22 @@ class GatewayCertificate:
     async def _present(self, certificate: Certificate, seen: _Identity) -> None:
         await self._show(certificate)
         self._shown, self._expires = seen, certificate.expires
-        self._warned = None
+        self._problem, self._warned = "", None
         self._warn()
 
     def _warn(self) -> None:
-        now = self._clock.now()
-        if self._expires is None or self._expires - now >= _WARNED_BEFORE_END:
-            return
-        if self._warned is None or now - self._warned >= _DAY:
+        now, sentence = self._clock.now(), self._end_that_is_near()
+        if sentence and (self._warned is None or now - self._warned >= _DAY):
             self._warned = now
-            log.warning("the certificate expires soon, replace its files", expires=self._expires.isoformat())
+            log.warning("the certificate must be replaced", reason=sentence)
+
+    def _end_that_is_near(self) -> str:
+        """The sentence about it; empty while it is far."""
+        now, end = self._clock.now(), self._expires
+        if end is None or end - now >= _WARNED_BEFORE_END:
+            return ""
+        verb = "expires" if now < end else "expired"
+        return f"The certificate that clients are shown {verb} on {end:%Y-%m-%d %H:%M} UTC: replace its files."
 
 
 def gateway_certificate(settings: Settings, show: Show, clock: Clock) -> GatewayCertificate | None:

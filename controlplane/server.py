@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from controlplane.api.gateway_service import GatewayRestarted, Gateways
-from controlplane.api.platform_service import PlatformStatus
+from controlplane.api.platform_service import PlatformStatus, problems
 from controlplane.api.server import ApiParts, build_api
 from controlplane.backends.process.backend import ProcessBackend
 from controlplane.backends.process.layout import Layout
@@ -38,6 +38,7 @@ from controlplane.metrics.reader import MetricsReader
 from controlplane.mutual_tls import MutualTls, is_wanted
 from controlplane.reconcile.platform import PlatformReconciler, ReconcileSettings
 from controlplane.settings import Home, Settings
+from controlplane.snapshot_seal import SnapshotSeal
 from controlplane.stand_in import StandIn, dismiss
 from controlplane.store.blobs import BlobStore
 from controlplane.store.database import Database
@@ -78,7 +79,7 @@ class ControlPlane:
         self._state = SqlDesiredState(self._store, self._clock)
         self._blobs = BlobStore(home.blobs)
         gateway = gateway_settings(settings)
-        self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected)
+        self._router = EnvoyRouter(gateway, on_connection=self._gateway_connected, seal=SnapshotSeal(home.master_key))
         self._mutual_tls = (
             MutualTls(settings, self._router.set_upstream_identity, self._clock, look=self._router.turn_away)
             if gateway.mutual_tls
@@ -255,6 +256,7 @@ class ControlPlane:
             deployments=len(deployments),
             ready_instances=sum(d.ready_instances for d in deployments),
             metrics_uri=self._metrics.uri,
+            problems=problems(gateway, self._certificate.problem if self._certificate is not None else ""),
         )
 
     async def _gateway_figures(self) -> GatewayFigures:
@@ -278,9 +280,12 @@ async def sweep(settings: Settings, environment: dict[str, str]) -> None:
 async def stand_in(settings: Settings, *, stay: bool) -> None:
     """Serve what a control plane on this home served last, while it is away; see :meth:`StandIn.run`."""
     chance = random.Random()  # noqa: S311  # as above
-    await StandIn(gateway_settings(settings), lambda found: gateway_process(settings.home, found, chance)).run(
-        stay=stay
+    standing = StandIn(
+        gateway_settings(settings),
+        lambda found: gateway_process(settings.home, found, chance),
+        SnapshotSeal(settings.home.master_key),
     )
+    await standing.run(stay=stay)
 
 
 async def stop_instances(backend: Backend, grace_seconds: float) -> None:

@@ -21,6 +21,7 @@ import structlog
 from controlplane.gateway_process import GatewayProcess
 from gateway import ads_socket, journal
 from gateway.ads import AdsServer
+from gateway.journal import Seal
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Snapshot
 from gateway.translate.listener import listening
@@ -42,12 +43,15 @@ class NothingToServeError(Exception):
 class StandIn:
     """Serves from the snapshot of ``settings`` for as long as nobody else does."""
 
-    def __init__(self, settings: GatewaySettings, process: Callable[[GatewaySettings], GatewayProcess]) -> None:
-        """``process`` makes what looks after Envoy."""
+    def __init__(
+        self, settings: GatewaySettings, process: Callable[[GatewaySettings], GatewayProcess], seal: Seal | None = None
+    ) -> None:
+        """``process`` makes what looks after Envoy; ``seal`` opens the secrets of the snapshot."""
         if settings.snapshot_file is None:
             raise ValueError("a stand-in needs a snapshot file")
         self._settings = settings
         self._process = process
+        self._seal = seal
         self._file: Path = settings.snapshot_file
         self._note = self._file.with_name("stand-in.json")
 
@@ -62,7 +66,7 @@ class StandIn:
         """
         while True:
             if not ads_socket.answers(self._settings.ads_socket):
-                snapshot = journal.load(self._file)
+                snapshot = journal.load(self._file, self._seal)
                 if snapshot is not None:
                     await self._serve(snapshot)
                 elif not stay:

@@ -6,6 +6,7 @@ names only as long as somebody who has read the file wants to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,14 +68,18 @@ class DevCertificate:
         self._make_server(*authority, names, now)
 
     def _fits(self, names: Sequence[str], now: datetime) -> bool:
-        from cryptography.x509 import SubjectAlternativeName, load_pem_x509_certificate  # noqa: PLC0415
+        from cryptography.x509 import (  # noqa: PLC0415
+            ExtensionNotFound,
+            SubjectAlternativeName,
+            load_pem_x509_certificate,
+        )
 
         try:
             certificate = load_certificate(self.chain, self.key, now)
-        except CertificateError:
+            extensions = load_pem_x509_certificate(certificate.chain).extensions
+            held = extensions.get_extension_for_class(SubjectAlternativeName).value
+        except (CertificateError, ExtensionNotFound):
             return False
-        extensions = load_pem_x509_certificate(certificate.chain).extensions
-        held = extensions.get_extension_for_class(SubjectAlternativeName).value
         return list(held) == _general(names) and certificate.expires - now > RENEWED_BEFORE_END
 
     def _authority(self, now: datetime) -> tuple[Certificate, EllipticCurvePrivateKey] | None:
@@ -163,7 +168,9 @@ def _general(names: Sequence[str]) -> list[GeneralName]:
         try:
             found.append(x509.IPAddress(ip_address(name.strip("[]"))))
         except ValueError:
-            found.append(x509.DNSName(name))
+            # A name that no certificate can hold (an empty label, say) is no name that clients can ask for either.
+            with contextlib.suppress(UnicodeError):
+                found.append(x509.DNSName(name.encode("idna").decode()))
     return found
 
 

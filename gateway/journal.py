@@ -4,7 +4,8 @@ A file of changes, each appended with one write before anybody is told of it, so
 written anew when half of it is outdated. It is not synced: after a power cut the instances are gone with it. What was
 only half written (a full disk) is found out by its end, and ends the reading there.
 
-It holds what Envoy's memory holds: digests of keys, and the private key of the certificate. Mode 0600.
+It holds what Envoy's memory holds: digests of keys, and the private key of the certificate. Mode 0600, and what is a
+secret (SDS) is sealed besides, or left out where nothing is there to seal it with.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -24,16 +26,28 @@ _END = b"=\n"
 _REWRITE_BYTES = 1 << 20
 """No rewriting below this."""
 _RETRY_SECONDS = 10.0
+_SECRET = frozenset({ResourceType.SECRET})
 _log = structlog.get_logger(__name__)
+
+
+class Seal(Protocol):
+    """Encrypts what must not lie on a disk in clear."""
+
+    def close(self, content: bytes) -> bytes:
+        """``content``, encrypted. Raises OSError when it cannot be."""
+
+    def open(self, sealed: bytes) -> bytes:
+        """What was sealed. Raises ValueError when it cannot be opened."""
 
 
 class Journal:
     """Keeps ``path`` equal to a snapshot that changes."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        """``clock`` is monotonic seconds."""
+    def __init__(self, path: Path, clock: Callable[[], float], seal: Seal | None = None) -> None:
+        """``clock`` is monotonic seconds. Without ``seal`` secrets are left out."""
         self._path = path
         self._clock = clock
+        self._seal = seal
         self._file: int | None = None
         self._base_bytes = 0
         self._appended_bytes = 0
@@ -49,8 +63,8 @@ class Journal:
             if self._clock() - self._failed_at >= _RETRY_SECONDS:
                 self._rewrite(snapshot)
             return
-        content = b"".join(_entry(snapshot, key) for key in changed) + _END
         try:
+            content = b"".join(self._entry(snapshot, key) for key in changed) + _END
             written = os.write(self._file, content)
         except OSError as error:
             self._give_up(error)
@@ -71,9 +85,9 @@ class Journal:
     def _rewrite(self, snapshot: Snapshot) -> None:
         self.close()
         partial = self._path.with_name(f"{self._path.name}.new")
-        entries = (_entry(snapshot, (kind, name)) for kind in ResourceType for name in snapshot.resources(kind))
-        content = b"".join((_HEADER, *entries, _END))
+        entries = (self._entry(snapshot, (kind, name)) for kind in ResourceType for name in snapshot.resources(kind))
         try:
+            content = b"".join((_HEADER, *entries, _END))
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -84,20 +98,33 @@ class Journal:
             return
         self._base_bytes, self._appended_bytes = len(content), 0
 
+    def _entry(self, snapshot: Snapshot, key: Key) -> bytes:
+        resource = snapshot.get(key)
+        if resource is None:
+            return f"- {key[0].name} {key[1]}\n".encode()
+        body = resource.body
+        if resource.type in _SECRET:
+            if self._seal is None:
+                return b""
+            body = self._seal.close(body)
+        refs = " ".join(f"{kind.name}:{name}" for kind, name in resource.refs)
+        head = f"+ {resource.type.name} {resource.name} {resource.version} {len(body)} {refs}\n"
+        return b"".join((head.encode(), body, b"\n"))
+
     def _give_up(self, error: OSError) -> None:
         self.close()
         self._failed_at = self._clock()
         _log.warning("the gateway's snapshot cannot be written, and will be tried again", reason=str(error))
 
 
-def load(path: Path) -> Snapshot | None:
-    """The state in ``path``; None when there is none, or none that can be read."""
+def load(path: Path, seal: Seal | None = None) -> Snapshot | None:
+    """The state in ``path``; None when there is none, or none that can be read. ``seal`` as that of its writer."""
     resources: dict[Key, Resource] = {}
     try:
         with path.open("rb") as file:
             if file.readline() != _HEADER:
                 return None
-            while _read_change(file, resources):
+            while _read_change(file, resources, seal):
                 pass
     except OSError:
         return None
@@ -109,16 +136,7 @@ def load(path: Path) -> Snapshot | None:
     return snapshot if resources else None
 
 
-def _entry(snapshot: Snapshot, key: Key) -> bytes:
-    resource = snapshot.get(key)
-    if resource is None:
-        return f"- {key[0].name} {key[1]}\n".encode()
-    refs = " ".join(f"{kind.name}:{name}" for kind, name in resource.refs)
-    head = f"+ {resource.type.name} {resource.name} {resource.version} {len(resource.body)} {refs}\n"
-    return b"".join((head.encode(), resource.body, b"\n"))
-
-
-def _read_change(file: BufferedReader, resources: dict[Key, Resource]) -> bool:
+def _read_change(file: BufferedReader, resources: dict[Key, Resource], seal: Seal | None) -> bool:
     """Add one change to ``resources``; False at the end, or at what was not written to its end."""
     upserts: dict[Key, Resource] = {}
     removals: list[Key] = []
@@ -131,6 +149,10 @@ def _read_change(file: BufferedReader, resources: dict[Key, Resource]) -> bool:
                 continue
             version, size, *refs = rest
             body = file.read(int(size) + 1)[:-1]
+            if key[0] in _SECRET:
+                if seal is None:
+                    continue
+                body = seal.open(body)
             pairs = (ref.partition(":") for ref in refs)
             resource = Resource.of(key[0], name, body, tuple((ResourceType[r], n) for r, _, n in pairs))
             if resource.version != version:

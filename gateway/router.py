@@ -19,11 +19,19 @@ from gateway.ads_port import AdsPort
 from gateway.ads_stream import RejectedError, Target
 from gateway.certificate import Certificate
 from gateway.inspection import GatewayView
-from gateway.journal import Journal
-from gateway.routes import DeploymentRoute, EndpointRoute, GatewayStatus, Refusal, RouteRefusedError, TokenTrust
+from gateway.journal import Journal, Seal
+from gateway.routes import (
+    DeploymentRoute,
+    EndpointAuth,
+    EndpointRoute,
+    GatewayStatus,
+    Refusal,
+    RouteRefusedError,
+    TokenTrust,
+)
 from gateway.settings import GatewaySettings
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
-from gateway.stages import ABSENT, Stage, plan
+from gateway.stages import ABSENT, Stage, plan, retreat
 from gateway.translate import names
 from gateway.translate.cluster import cluster
 from gateway.translate.endpoints import load_assignment
@@ -57,10 +65,15 @@ class EnvoyRouter:
         *,
         on_connection: Callable[[int], None] = lambda _connected: None,
         clock: Callable[[], float] = time.monotonic,
+        seal: Seal | None = None,
     ) -> None:
-        """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests."""
+        """``on_connection`` is called with the number of connected Envoys when it changes; ``clock`` is for tests.
+
+        ``seal`` encrypts the secrets of the snapshot on disk; without it they are left out there.
+        """
         self._settings = settings
         self._clock = clock
+        self._seal = seal
         self._snapshot = Snapshot()
         self._server = AdsServer(self._snapshot, clock=clock, on_connection=on_connection)
         self._stages: dict[str, Stage] = {}
@@ -97,7 +110,7 @@ class EnvoyRouter:
         if self._settings.tls_port is not None and self._snapshot.get(CERTIFICATE_KEY) is None:
             raise RuntimeError("A gateway that speaks TLS needs a certificate before Envoys may connect.")
         if self._settings.snapshot_file is not None:
-            self._server.keep(Journal(self._settings.snapshot_file, self._clock))
+            self._server.keep(Journal(self._settings.snapshot_file, self._clock, self._seal))
         await self._server.start(self._settings.ads_socket, services, port=port)
 
     async def stop(self) -> None:
@@ -114,7 +127,7 @@ class EnvoyRouter:
             except RouteRefusedError as error:
                 if error.reason is Refusal.REJECTED:
                     self._rejected[route.name] = str(error)
-                    await self._go_back(route.name, before)
+                    await self._go_back(route.name, before, route.auth)
                 raise
             self._rejected.pop(route.name, None)
             self._check_served(route.name)
@@ -241,7 +254,7 @@ class EnvoyRouter:
                     endpoint,
                     Refusal.REJECTED,
                     f"The gateway refused the configuration of endpoint {endpoint!r}: {error.reason}",
-                    "What served before is unchanged.",
+                    "What served before still does, for those who may call now.",
                 ) from error
             except TimeoutError as error:
                 raise RouteRefusedError(
@@ -251,13 +264,18 @@ class EnvoyRouter:
                     "It is tried again; what served before still does.",
                 ) from error
 
-    async def _go_back(self, endpoint: str, stage: Stage) -> None:
-        """After a NACK what served before is the state again.
+    async def _go_back(self, endpoint: str, before: Stage, auth: EndpointAuth) -> None:
+        """After a NACK what served before is the state again, for those who may call now.
 
         That is for the Envoys that took the new one, and for those that connect later.
         """
-        with contextlib.suppress(RouteRefusedError):
-            await self._advance(endpoint, stage)
+        for stage in retreat(before, auth):
+            try:
+                return await self._advance(endpoint, stage)
+            except RouteRefusedError as error:
+                if error.reason is not Refusal.REJECTED:
+                    return None
+        return None
 
     def _publish(self, endpoint: str, stage: Stage) -> tuple[Key, ...]:
         """Publish one stage; returns the keys it takes away. Only what differs is translated."""

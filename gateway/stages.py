@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.routes import DeploymentRoute, EndpointRoute, Host, HostHealth
+from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, HostHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,18 @@ def plan(current: Stage, goal: Stage) -> tuple[Stage, ...]:
         if stage != (steps[-1] if steps else current):
             steps.append(stage)
     return tuple(steps)
+
+
+def retreat(stage: Stage, auth: EndpointAuth) -> tuple[Stage, ...]:
+    """Where to go back to when a gateway refused to leave ``stage`` for one with ``auth``: the first that it takes.
+
+    Who may call is never again as it was: a key that was revoked must not open on because something was refused.
+    Rather nobody is let in (401); if that is refused too, the endpoint is unknown (404).
+    """
+    if stage.front is None or stage.front.auth == auth:
+        return (stage,)
+    fronts = (replace(stage.front, auth=auth), replace(stage.front, auth=EndpointAuth()), None)
+    return tuple(Stage(stage.backends, front) for front in fronts)
 
 
 def _front(route: EndpointRoute) -> EndpointRoute:

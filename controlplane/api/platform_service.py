@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from controlplane.api.convert.common import timestamp
+from gateway.routes import GatewayStatus
 from penstock.v1 import platform_service_pb2, platform_service_pb2_grpc
 
 
@@ -26,6 +27,20 @@ class PlatformStatus:
     deployments: int
     ready_instances: int
     metrics_uri: str
+    problems: tuple[str, ...] = ()
+
+
+def problems(gateway: GatewayStatus, certificate: str) -> tuple[str, ...]:
+    """What an operator must do something about: ``certificate`` is a sentence, or empty. Endpoints say their own."""
+    found = [certificate] if certificate else []
+    if not gateway.connected:
+        found.append("No gateway is connected: requests are served as they were, if at all; see the gateway's log.")
+    found += [
+        f"A gateway refuses the {label.replace('/', ' ')}: {reason.removesuffix('.')}."
+        for label, reason in sorted(gateway.rejected.items())
+        if "/" in label
+    ]
+    return tuple(found)
 
 
 class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
@@ -49,4 +64,5 @@ class PlatformServicer(platform_service_pb2_grpc.PlatformServiceServicer):
             deployments=status.deployments,
             ready_instances=status.ready_instances,
             metrics_uri=status.metrics_uri,
+            problems=status.problems,
         )

@@ -89,6 +89,8 @@ def status(context: Context, parsed: argparse.Namespace) -> Any:
             f"{summary['gateway_uri']}  gateways {summary['gateways_connected']}, endpoints {summary['endpoints']}, "
             f"deployments {summary['deployments']}, ready instances {summary['ready_instances']}"
         )
+        for problem in summary["problems"]:
+            context.console.note(problem)
         return endpoints
     instances = [shapes.instance(i) for i in client.deployments.instances()]
     return {**shapes.platform(client.status()), "endpoint_states": endpoints, "instances": instances}

@@ -165,6 +165,7 @@ def platform(message: PlatformStatus) -> dict[str, Any]:
         "ready_instances": message.ready_instances,
         "endpoints_pending": list(message.endpoints_pending),
         "endpoints_rejected": dict(message.endpoints_rejected),
+        "problems": list(message.problems),
     }
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/platform_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1a\n\x18GetPlatformStatusRequest\"\xfd\x02\n\x0ePlatformStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bgateway_uri\x18\x03 \x01(\t\x12\x1a\n\x12gateways_connected\x18\x04 \x01(\x05\x12\x19\n\x11\x65ndpoints_pending\x18\x05 \x03(\t\x12N\n\x12\x65ndpoints_rejected\x18\x06 \x03(\x0b\x32\x32.penstock.v1.PlatformStatus.EndpointsRejectedEntry\x12\x11\n\tendpoints\x18\x07 \x01(\x05\x12\x13\n\x0b\x64\x65ployments\x18\x08 \x01(\x05\x12\x17\n\x0fready_instances\x18\t \x01(\x05\x12\x13\n\x0bmetrics_uri\x18\n \x01(\t\x1a\x38\n\x16\x45ndpointsRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32j\n\x0fPlatformService\x12W\n\x11GetPlatformStatus\x12%.penstock.v1.GetPlatformStatusRequest\x1a\x1b.penstock.v1.PlatformStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/platform_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1a\n\x18GetPlatformStatusRequest\"\x8f\x03\n\x0ePlatformStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bgateway_uri\x18\x03 \x01(\t\x12\x1a\n\x12gateways_connected\x18\x04 \x01(\x05\x12\x19\n\x11\x65ndpoints_pending\x18\x05 \x03(\t\x12N\n\x12\x65ndpoints_rejected\x18\x06 \x03(\x0b\x32\x32.penstock.v1.PlatformStatus.EndpointsRejectedEntry\x12\x11\n\tendpoints\x18\x07 \x01(\x05\x12\x13\n\x0b\x64\x65ployments\x18\x08 \x01(\x05\x12\x17\n\x0fready_instances\x18\t \x01(\x05\x12\x13\n\x0bmetrics_uri\x18\n \x01(\t\x12\x10\n\x08problems\x18\x0b \x03(\t\x1a\x38\n\x16\x45ndpointsRejectedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32j\n\x0fPlatformService\x12W\n\x11GetPlatformStatus\x12%.penstock.v1.GetPlatformStatusRequest\x1a\x1b.penstock.v1.PlatformStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPLATFORMSTATUSREQUEST']._serialized_start=84
   _globals['_GETPLATFORMSTATUSREQUEST']._serialized_end=110
   _globals['_PLATFORMSTATUS']._serialized_start=113
-  _globals['_PLATFORMSTATUS']._serialized_end=494
-  _globals['_PLATFORMSTATUS_ENDPOINTSREJECTEDENTRY']._serialized_start=438
-  _globals['_PLATFORMSTATUS_ENDPOINTSREJECTEDENTRY']._serialized_end=494
-  _globals['_PLATFORMSERVICE']._serialized_start=496
-  _globals['_PLATFORMSERVICE']._serialized_end=602
+  _globals['_PLATFORMSTATUS']._serialized_end=512
+  _globals['_PLATFORMSTATUS_ENDPOINTSREJECTEDENTRY']._serialized_start=456
+  _globals['_PLATFORMSTATUS_ENDPOINTSREJECTEDENTRY']._serialized_end=512
+  _globals['_PLATFORMSERVICE']._serialized_start=514
+  _globals['_PLATFORMSERVICE']._serialized_end=620
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,7 @@ class PlatformStatus(_message.Message):
     DEPLOYMENTS_FIELD_NUMBER: _builtins.int
     READY_INSTANCES_FIELD_NUMBER: _builtins.int
     METRICS_URI_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of the control plane."""
     gateway_uri: _builtins.str
@@ -98,6 +99,10 @@ class PlatformStatus(_message.Message):
     def endpoints_rejected(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Endpoint to the reason a gateway refused its latest configuration."""
 
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What an operator must do something about, a sentence each, such as renewed certificate files that cannot be used."""
+
     def __init__(
         self,
         *,
@@ -111,10 +116,11 @@ class PlatformStatus(_message.Message):
         deployments: _builtins.int = ...,
         ready_instances: _builtins.int = ...,
         metrics_uri: _builtins.str = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "endpoints", b"endpoints", "endpoints_pending", b"endpoints_pending", "endpoints_rejected", b"endpoints_rejected", "gateway_uri", b"gateway_uri", "gateways_connected", b"gateways_connected", "metrics_uri", b"metrics_uri", "ready_instances", b"ready_instances", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "endpoints", b"endpoints", "endpoints_pending", b"endpoints_pending", "endpoints_rejected", b"endpoints_rejected", "gateway_uri", b"gateway_uri", "gateways_connected", b"gateways_connected", "metrics_uri", b"metrics_uri", "problems", b"problems", "ready_instances", b"ready_instances", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,10 +6,8 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ import psutil
 from penstock import Client
 from penstock.retry import Retry
 from penstock.settings import Settings
+from tests.support.ports import free_port
 
 PENSTOCK = Path(sys.executable).with_name("penstock")
 READY_SECONDS = 30.0
@@ -213,17 +212,3 @@ def new_platform() -> Platform:
 def remove(platform: Platform) -> None:
     """Take the platform's folder away."""
     shutil.rmtree(platform.home.parent, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, and that the kernel gives to nobody who asks for any.
-
-    A platform that is killed and started again must find its ports as it left them; those of the ephemeral range go to
-    whoever connects meanwhile, in any process of the machine.
-    """
-    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(10_000, first_ephemeral), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")

@@ -17,7 +17,8 @@ import pytest
 
 from penstock import Client
 from tests.e2e.files import SCORE, deployment_yaml, endpoint_yaml, serve, written
-from tests.e2e.platform import Platform, free_port, new_platform, remove
+from tests.e2e.platform import Platform, new_platform, remove
+from tests.support.ports import free_port
 
 WAY_TOO_LONG = 60.0
 """Seconds; a mistake is told of long before."""

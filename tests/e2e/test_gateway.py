@@ -39,6 +39,20 @@ def test_config_and_restart_under_load(platform: Platform, tmp_path: Path) -> No
     assert platform.score("kept", {}, key=key).status == 200
 
 
+def test_a_regenerated_key_is_refused_within_a_second_and_the_other_serves_on(
+    platform: Platform, tmp_path: Path
+) -> None:
+    old = serve(platform, tmp_path, "rekeyed", "blue")
+    other = str(platform.json("online-endpoint", "get-credentials", "-n", "rekeyed")["secondaryKey"])
+    with Load(aim(platform.gateway_port, "rekeyed", other)) as load:
+        for _ in range(3):
+            platform.cli("online-endpoint", "regenerate-keys", "-n", "rekeyed", "--key-type", "primary")
+            platform.until(lambda old=old: platform.score("rekeyed", {}, key=old).status == 401, seconds=1.0)
+            old = platform.key("rekeyed")
+            assert platform.score("rekeyed", {}, key=old).status == 200
+    assert load.tally.failures == []
+
+
 def test_a_gateway_that_starts_while_the_control_plane_is_away(fresh_platform: Platform, tmp_path: Path) -> None:
     platform = fresh_platform
     refused = platform.cli("gateway", "start", check=False)

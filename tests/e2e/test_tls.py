@@ -15,7 +15,8 @@ import pytest
 
 from gateway.dev_certificate import DevCertificate
 from tests.e2e.files import serve, written
-from tests.e2e.platform import Platform, free_port
+from tests.e2e.platform import Platform
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -79,7 +80,12 @@ def test_files_of_ones_own_are_replaced_under_load(fresh_platform: Platform, tmp
     used.chain.write_text("broken")
     platform.until(lambda: "the new certificate cannot be used" in platform.log())
     assert "cert.pem holds no certificate in PEM" in platform.log()
+    (problem,) = platform.json("status")["problems"]
+    assert problem.startswith("The new certificate cannot be used, the present one stays: ")
+    assert problem.endswith("cert.pem holds no certificate in PEM.")
     assert ask(port, key, newer.authority) == 200
+    shutil.copy(newer.chain, used.chain)
+    platform.until(lambda: platform.json("status")["problems"] == [])
     assert load.end() == {200}
     assert load.sent > 50
 

@@ -152,6 +152,7 @@ async def open_client(token: str = TOKEN) -> AsyncIterator[Client]:
                 deployments=2,
                 ready_instances=1,
                 metrics_uri="http://127.0.0.1:9464/metrics",
+                problems=("It is broken.",),
             )
 
         def gateways(endpoint: str) -> tuple[GatewayView, ...]:

@@ -496,6 +496,7 @@ async def test_logs_come_from_the_backend(client: Client) -> None:
 async def test_the_platforms_state(client: Client) -> None:
     status = await client.status.GetPlatformStatus(platform_service_pb2.GetPlatformStatusRequest())
     assert (status.endpoints, status.endpoints_rejected) == (3, {"bad": "why"})
+    assert list(status.problems) == ["It is broken."]
 
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN + "x"])

@@ -91,6 +91,8 @@ class FakePlatform:
         """The next calls get UNAVAILABLE."""
         self.conditions: list[common_pb2.Condition] = []
         """Conditions every new deployment gets."""
+        self.problems: list[str] = []
+        """Of the platform."""
         self._pending: dict[str, int] = {}
         self._outcomes: dict[str, Any] = {}
         self._ids = itertools.count(1)
@@ -500,6 +502,7 @@ class _Platform(_Servicer, platform_service_pb2_grpc.PlatformServiceServicer):
             endpoints=len(self.platform.endpoints),
             deployments=len(self.platform.deployments),
             ready_instances=sum(d.ready_instances for d in self.platform.deployments.values()),
+            problems=self.platform.problems,
         )
 
 

@@ -346,6 +346,13 @@ def test_status(cli: Cli, blue: None) -> None:
     assert ran.out.splitlines()[2].split() == ["diabetes", "Succeeded", "blue=100", "blue", "1/1"]
 
 
+def test_status_says_what_needs_somebody(cli: Cli, platform: FakePlatform) -> None:
+    assert cli("status").json()["problems"] == []
+    platform.problems = ["The certificate is broken."]
+    assert cli("status").json()["problems"] == platform.problems
+    assert "The certificate is broken." in cli("status", "-o", "table").err
+
+
 def test_status_names_what_failed_though_it_serves(cli: Cli, blue: None, platform: FakePlatform) -> None:
     (deployment,) = platform.deployments.values()
     deployment.provisioning_state = common_pb2.PROVISIONING_STATE_FAILED

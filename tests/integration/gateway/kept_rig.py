@@ -16,8 +16,8 @@ from tests.integration.gateway.rig import Rig
 class KeptRig(Rig):
     """As :class:`Rig`; ``process`` is what looks after Envoy."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **settings: int) -> None:
+        super().__init__(**settings)
         self.settings = replace(self.settings, drain_seconds=2)
         self._control_plane()
         self.process = self.keeper()

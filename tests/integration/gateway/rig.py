@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,12 +19,15 @@ import httpx
 
 from gateway.admin import Admin
 from gateway.bootstrap import write_bootstrap
+from gateway.certificate import Certificate
 from gateway.envoy import envoy_argv, find_envoy
+from gateway.journal import Seal
 from gateway.router import EnvoyRouter
 from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, TokenTrust
 from gateway.settings import GatewaySettings
 from gateway.signals import Signals
 from tests.integration.gateway.load import Load
+from tests.support.ports import free_port
 
 KEY = "Xk29fjQpL0a8ZmW3vB7nTq5rYs1uE6cD"
 OTHER_KEY = "p8Lr4TzVw2NcYb6HsJm0QeXa7GkUd5Fi"
@@ -40,14 +43,11 @@ def digest(key: str) -> str:
 AUTH = EndpointAuth(key_digests=(("primary", digest(KEY)), ("secondary", digest(OTHER_KEY))))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Rig:
     """One gateway on loopback, with other ``settings`` than the defaults. Use as an async context manager."""
+
+    seal: Seal | None = None
+    """Of the snapshot on disk, where one is kept."""
 
     def __init__(self, **settings: int) -> None:
         # Short: Unix socket paths end at 107 bytes.
@@ -96,16 +96,20 @@ class Rig:
         self._envoys[-1].kill()
         self._envoys[-1].wait()
 
-    async def restart_control_plane(self, *routes: EndpointRoute, trust: TokenTrust | None = None) -> None:
-        """End the router, and start another that knows ``routes`` and ``trust``."""
+    async def restart_control_plane(
+        self, *routes: EndpointRoute, trust: TokenTrust | None = None, certificate: Certificate | None = None
+    ) -> None:
+        """End the router, and start another that knows ``routes``, ``trust`` and ``certificate``."""
         await self.router.stop()
         self._control_plane(*routes)
         if trust is not None:
             await self.router.set_jwks(trust)
+        if certificate is not None:
+            await self.router.set_certificate(certificate)
         await self.router.start(self.signals.services())
 
     def _control_plane(self, *routes: EndpointRoute) -> None:
-        self.router = EnvoyRouter(self.settings)
+        self.router = EnvoyRouter(self.settings, seal=self.seal)
         self.signals = Signals(self.router.knows)
         self.router.preload(routes)
 
@@ -158,15 +162,30 @@ class Rig:
         extra = {key.replace("_", "-"): value for key, value in more.items()}
         return await self.client.get(path, headers=(BEARER if headers is None else headers) | extra)
 
-    def load(self, path: str = "/endpoints/e/score", connections: int = 8) -> Load:
-        return Load(self.settings.listen_port, path, dict(BEARER), connections)
+    async def arrived(self) -> None:
+        """What was acknowledged is what the next request of :meth:`get` meets.
+
+        Envoy acknowledges when its main thread has handed a change to its workers. A worker does what it was handed
+        before it turns to a request that comes later, at the latest when it has answered one: so one is sent whose
+        answer nobody looks at, on the connection that the next one takes.
+        """
+        await self.client.get("/")
+
+    def load(self, path: str = "/endpoints/e/score", connections: int = 8, tls: ssl.SSLContext | None = None) -> Load:
+        port = self.settings.tls_port if tls else self.settings.listen_port
+        assert port is not None
+        return Load(port, path, dict(BEARER), connections, tls=tls)
 
     @contextlib.asynccontextmanager
     async def under_load(
-        self, path: str = "/endpoints/e/score", connections: int = 8, headers: dict[str, str] | None = None
+        self,
+        path: str = "/endpoints/e/score",
+        connections: int = 8,
+        headers: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator[Load]:
         """Load for as long as the block runs; what was under way at its end is finished."""
-        load = self.load(path, connections)
+        load = self.load(path, connections, tls)
         load.headers = dict(headers or BEARER)
         task = asyncio.create_task(load.run())
         await asyncio.sleep(0.05)

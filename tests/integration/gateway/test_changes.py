@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -32,14 +34,26 @@ async def test_fifty_weight_changes(rig: Rig) -> None:
 
 
 async def test_a_change_holds_once_apply_has_returned(rig: Rig) -> None:
-    """Envoy acknowledges before its workers have the routes; that gap is far below a millisecond, but it is there."""
     blue, green = rig.deployment("blue", "b1"), rig.deployment("green", "g1")
-    for _ in range(10):
+    for _ in range(50):
         for deployment in ("blue", "green"):
             await rig.router.apply(rig.endpoint(blue, green, **{deployment: 100}))
-            await asyncio.sleep(0.01)
+            await rig.arrived()
             response = await rig.get("/endpoints/e/score")
             assert response.headers["azureml-model-deployment"] == deployment
+
+
+async def test_apply_does_not_return_before_the_gateway_has_it(rig: Rig) -> None:
+    blue, green = rig.deployment("blue", "b1"), rig.deployment("green", "g1")
+    await rig.router.apply(rig.endpoint(blue, green, blue=100))
+    os.kill(rig.envoy_pid, signal.SIGSTOP)
+    change = asyncio.create_task(rig.router.apply(rig.endpoint(blue, green, green=100)))
+    done, _ = await asyncio.wait([change], timeout=0.5)
+    os.kill(rig.envoy_pid, signal.SIGCONT)
+    assert not done
+    await change
+    await rig.arrived()
+    assert (await rig.get("/endpoints/e/score")).headers["azureml-model-deployment"] == "green"
 
 
 async def test_a_deployment_comes_takes_over_and_its_predecessor_goes(rig: Rig) -> None:

@@ -33,6 +33,11 @@ async def infer(channel: grpc.aio.Channel, message: bytes = b"hi", metadata: Met
     return bytes(await channel.unary_unary(INFER)(message, metadata=metadata))
 
 
+async def arrived(channel: grpc.aio.Channel) -> None:
+    """As :meth:`Rig.arrived`, for the calls of a channel."""
+    await asyncio.gather(infer(channel), return_exceptions=True)
+
+
 async def refused(channel: grpc.aio.Channel, message: bytes = b"hi", metadata: Metadata = (E, BEARER)) -> StatusCode:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await infer(channel, message, metadata)
@@ -147,10 +152,10 @@ async def test_grpc_comes_and_goes_with_its_cluster(rig: Rig, channel: grpc.aio.
     async with rig.under_load() as load:
         for _ in range(5):
             await rig.router.apply(both)
-            await asyncio.sleep(0.01)
+            await arrived(channel)
             assert await infer(channel) == b"b1-grpc hi"
             await rig.router.apply(web)
-            await asyncio.sleep(0.01)
+            await arrived(channel)
             assert await refused(channel) is StatusCode.UNAVAILABLE
     assert (load.failures, load.broken) == (0, [])
     assert rig.router.status().rejected == {}
@@ -162,7 +167,7 @@ async def test_shares_stickiness_and_mirrors(rig: Rig, channel: grpc.aio.Channel
     assert {await infer(channel) for _ in range(40)} == {b"b1-grpc hi", b"g1-grpc hi"}
     sticky = replace(rig.endpoint(blue, green, blue=50, green=50), sticky=Sticky(StickyBy.HEADER, "x-user"))
     await rig.router.apply(sticky)
-    await asyncio.sleep(0.01)
+    await arrived(channel)
     for user in ("ann", "bob", "eve"):
         assert len({await infer(channel, metadata=(E, BEARER, ("x-user", user))) for _ in range(10)}) == 1
     # Half of the split answers HTTP alone: its share is told so, and the other's is served.

@@ -36,7 +36,7 @@ async def test_each_key_has_its_own_rate(rig: Rig) -> None:
     await rig.router.apply(replace(route, rate_limit=RateLimit(5, 60)))
     assert 200 in await statuses(rig, 5)
     await rig.router.apply(route)
-    await asyncio.sleep(0.01)
+    await rig.arrived()
     assert await statuses(rig, 10) == [200] * 10
 
 
@@ -74,7 +74,7 @@ async def test_what_is_tried_again(rig: Rig, retry: Retry) -> None:
 async def test_a_request_that_kills_is_not_passed_round(rig: Rig, retry: Retry, attempts: int) -> None:
     hosts = ("b1", "b2", "b3")
     await rig.router.apply(replace(rig.endpoint(rig.deployment("blue", *hosts), blue=100), retry=retry))
-    await asyncio.sleep(0.01)
+    await rig.arrived()
     assert (await rig.get("/endpoints/e/drop")).status_code == 502
     one_by_one = rig.endpoint(*(rig.deployment(name, name) for name in hosts), name="each")
     await rig.router.apply(one_by_one)
@@ -86,7 +86,7 @@ async def test_a_request_under_way_is_repeated_only_where_that_was_chosen(rig: R
     both = rig.deployment("blue", "b1", "b2")
     for retry, outcomes in ((Retry.UNSENT, {200, 502}), (Retry.UNANSWERED, {200})):
         await rig.router.apply(replace(rig.endpoint(both, blue=100), retry=retry))
-        await asyncio.sleep(0.01)
+        await asyncio.gather(*(rig.get(SCORE) for _ in range(10)))  # the change is on each connection
         slow = [asyncio.create_task(rig.get("/endpoints/e/slow/300")) for _ in range(10)]
         await asyncio.sleep(0.1)
         rig.kill("b2")

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.envoy import PortInUseError, check_port
 from gateway.routes import Refusal, RouteRefusedError
-from tests.integration.gateway.rig import Rig, free_port, until
+from tests.integration.gateway.rig import Rig, until
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 

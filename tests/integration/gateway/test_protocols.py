@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -90,6 +91,24 @@ async def test_websocket(rig: Rig) -> None:
         writer.write(b"still here")
         assert await reader.readexactly(10) == b"still here"
         writer.close()
+
+
+async def test_websocket_over_http2(rig: Rig) -> None:
+    """RFC 8441: an extended CONNECT. Without a key it gets as far as any request."""
+    await rig.router.apply(replace(rig.endpoint(rig.deployment("blue", "b1"), blue=100), websocket=True))
+    connect = [*h2.request("/endpoints/e/ws", method="CONNECT"), (":protocol", "websocket")]
+    version = ("sec-websocket-version", "13")
+    connection = await h2.Connection.open(rig.settings.listen_port)
+    for number, headers in enumerate([[("authorization", f"Bearer {KEY}"), version], [version]]):
+        block = h2.block([*connect, *headers])
+        connection.writer.write(h2.frame(h2.HEADERS, h2.END_HEADERS, 2 * number + 1, block))
+    how, body = await connection.until_ended(3)
+    assert (how, json.loads(body)["error"]["code"]) == ("data", "Unauthorized")
+    connection.writer.write(h2.frame(h2.DATA, 0, 1, b"over h2"))
+    async with asyncio.timeout(10):
+        while (h2.DATA, 1, b"over h2") not in [(kind, of, payload) for kind, _, of, payload in connection.frames]:
+            assert await connection._read()
+    connection.close()
 
 
 async def test_websockets_meet_the_same_door(rig: Rig) -> None:

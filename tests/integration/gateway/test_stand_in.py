@@ -10,12 +10,16 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
+from controlplane.snapshot_seal import SnapshotSeal
 from controlplane.stand_in import NothingToServeError, StandIn, dismiss
 from gateway import ads_socket, journal
 from tests.integration.gateway.kept_rig import KeptRig
-from tests.integration.gateway.rig import until
+from tests.integration.gateway.rig import BEARER, until
+from tests.integration.gateway.test_tls import address, made, trusting
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -23,11 +27,19 @@ pytestmark = pytest.mark.integration
 class LostRig(KeptRig):
     """A rig whose control plane can go away and come back, with its snapshot on disk."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.snapshot = self.folder / "snapshot"
+    def __init__(self, **settings: int) -> None:
+        super().__init__(**settings)
         self.settings = replace(self.settings, snapshot_file=self.snapshot)
-        self.router._settings = self.settings
+        self._control_plane()
+        self.process = self.keeper()
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def seal(self) -> SnapshotSeal:
+        return SnapshotSeal(self.folder / "master.key")
 
     async def lose(self) -> None:
         """``kill -9`` of the control plane: nobody watches Envoy, the ADS socket answers nobody."""
@@ -41,7 +53,7 @@ class LostRig(KeptRig):
 
     @contextlib.asynccontextmanager
     async def stand_in(self, *, stay: bool = False) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(StandIn(self.settings, self.keeper).run(stay=stay))
+        task = asyncio.create_task(StandIn(self.settings, self.keeper, self.seal).run(stay=stay))
         try:
             yield task
         finally:
@@ -142,3 +154,25 @@ async def test_the_snapshot_is_private_and_holds_no_key(rig: LostRig, tmp_path: 
     assert rig.snapshot.stat().st_mode & 0o777 == 0o600
     assert KEY.encode() not in rig.snapshot.read_bytes()
     assert journal.load(rig.snapshot) is not None
+
+
+async def test_tls_is_served_too_and_its_key_lies_nowhere_in_clear(tmp_path: Path) -> None:
+    files, certificate = made(tmp_path / "tls")
+    rig = LostRig(tls_port=free_port())
+    await rig.router.set_certificate(certificate)
+    async with rig, httpx.AsyncClient(verify=trusting(files)) as client:
+        await rig.router.apply(rig.endpoint(rig.deployment("blue", "b1"), blue=100))
+        lines = files.key.read_bytes().splitlines()[1:-1]
+        for file in rig.folder.rglob("*"):
+            assert not (file.is_file() and any(line in file.read_bytes() for line in lines)), file
+        await rig.lose()
+        await rig.kill_envoy()
+        async with rig.stand_in():
+            await until(rig.serves)
+            assert (await client.get(address(rig), headers=BEARER)).status_code == 200
+            # The control plane comes back with another; the stand-in had nothing to do with it.
+            newer, renewed = made(tmp_path / "newer")
+            await rig.restart_control_plane(rig.endpoint(rig.deployment("blue", "b1"), blue=100), certificate=renewed)
+            await until(lambda: rig.router.status().connected == 1 and not rig.router.status().pending, 10)
+            async with httpx.AsyncClient(verify=trusting(newer)) as fresh:
+                assert (await fresh.get(address(rig), headers=BEARER)).status_code == 200

@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import httpx
 import pytest
 
 from gateway.certificate import Certificate, load_certificate
 from gateway.dev_certificate import DevCertificate
+from tests.integration.gateway.grpc_upstream import SERVICE
 from tests.integration.gateway.load import Load
-from tests.integration.gateway.rig import BEARER, Rig, free_port
+from tests.integration.gateway.rig import BEARER, KEY, Rig
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 NAMES = ("localhost", "127.0.0.1")
@@ -144,3 +148,15 @@ async def test_without_a_certificate_it_does_not_start() -> None:
     rig = Rig(tls_port=free_port())
     with pytest.raises(RuntimeError, match="certificate"):
         await rig.router.start()
+
+
+async def test_grpc_over_tls(rig: Rig, files: DevCertificate) -> None:
+    """HTTP/2 in earnest: the same keys, the same endpoints."""
+    await rig.router.apply(rig.endpoint(rig.grpc_deployment("blue", "b2"), name="g", blue=100))
+    credentials = grpc.ssl_channel_credentials(files.authority.read_bytes())
+    async with grpc.aio.secure_channel(f"localhost:{rig.settings.tls_port}", credentials) as channel:
+        call, to = channel.unary_unary(f"/{SERVICE}/ModelInfer"), ("x-penstock-endpoint", "g")
+        assert await call(b"hi", metadata=(to, ("authorization", f"Bearer {KEY}"))) == b"b2-grpc hi"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"hi", metadata=(to, ("authorization", "Bearer x")))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 
+from gateway.certificate import Certificate
+from gateway.dev_certificate import DevCertificate
 from gateway.routes import EndpointAuth, EndpointRoute, HostHealth
 from tests.integration.gateway.kept_rig import KeptRig
-from tests.integration.gateway.rig import AUTH, KEY, digest, until
+from tests.integration.gateway.rig import AUTH, BEARER, KEY, digest, until
+from tests.integration.gateway.test_tls import address, made, trusting
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 REQUESTS = 50_000
+CERTIFICATES = 4
 Step = Callable[[KeptRig, int], Awaitable[None]]
 
 
@@ -55,7 +62,7 @@ async def other_key(rig: KeptRig, number: int) -> None:
 
 async def control_plane(rig: KeptRig, number: int) -> None:
     wanted = route(rig, "blue", "green", **{("blue", "green")[number % 2]: 100})
-    await rig.restart_control_plane(wanted)
+    await rig.restart_control_plane(wanted, certificate=one_of(rig, 0)[1] if rig.settings.tls_port else None)
     await until(lambda: rig.router.status().connected > 0, 10)
     await rig.router.apply(wanted)
     await asyncio.sleep(0.3)
@@ -66,20 +73,46 @@ async def hot_restart(rig: KeptRig, _number: int) -> None:
     await until(lambda: one_left(rig), 60)
 
 
+async def certificate(rig: KeptRig, number: int) -> None:
+    files, newer = one_of(rig, number)
+    await rig.router.set_certificate(newer)
+    async with httpx.AsyncClient(verify=trusting(files)) as client:  # a connection of its own, which trusts no other
+        assert (await client.get(address(rig), headers=BEARER)).status_code == 200
+
+
+def one_of(rig: KeptRig, number: int) -> tuple[DevCertificate, Certificate]:
+    """One of a few, each with an authority of its own."""
+    return made(rig.folder / "tls" / str(number % CERTIFICATES))
+
+
 async def one_left(rig: KeptRig) -> bool:
     return len(rig.process._epochs.running()) == 1
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[KeptRig]:
+PLAIN: list[Step] = [weights, add_and_remove, scale, drain, other_key, control_plane, hot_restart]
+TLS: list[Step] = [certificate, control_plane, hot_restart]
+
+
+@pytest.mark.parametrize("step", PLAIN)
+async def test_none_of_fifty_thousand_fails(step: Step) -> None:
     async with KeptRig() as rig:
-        yield rig
+        await none_fails(rig, step)
 
 
-@pytest.mark.parametrize("step", [weights, add_and_remove, scale, drain, other_key, control_plane, hot_restart])
-async def test_none_of_fifty_thousand_fails(rig: KeptRig, step: Step) -> None:
+@pytest.mark.parametrize("step", TLS)
+async def test_none_of_fifty_thousand_fails_over_tls(step: Step) -> None:
+    rig = KeptRig(tls_port=free_port())
+    await rig.router.set_certificate(one_of(rig, 0)[1])
+    async with rig:
+        await none_fails(rig, step, trusting(*(one_of(rig, number)[0] for number in range(CERTIFICATES))))
+
+
+async def none_fails(rig: KeptRig, step: Step, tls: ssl.SSLContext | None = None) -> None:
     await rig.router.apply(replace(route(rig, "blue", blue=100), auth=AUTH))
-    async with rig.under_load(connections=16) as load, rig.under_load("/endpoints/e/slow/1500", connections=8) as slow:
+    async with (
+        rig.under_load(connections=16, tls=tls) as load,
+        rig.under_load("/endpoints/e/slow/1500", connections=8, tls=tls) as slow,
+    ):
         for number in itertools.count(1):
             await step(rig, number)
             await asyncio.sleep(0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gateway.ads import AdsServer
 from gateway.ads_stream import AdsStream, Request
@@ -21,6 +21,8 @@ class FakeEnvoy:
         self.config: dict[ResourceType, dict[str, Resource]] = {kind: {} for kind in ResourceType}
         self.refuse: set[str] = set()
         """Names to answer NACK for."""
+        self.refuse_what: Callable[[Resource], bool] = lambda _resource: False
+        """Content to answer NACK for."""
         self.mute: set[ResourceType] = set()
         """Types never asked for."""
         self.violations: list[str] = []
@@ -85,7 +87,7 @@ class FakeEnvoy:
 
     def _apply(self, response: Response) -> None:
         names = [resource.name for resource in response.resources]
-        bad = self.refuse.intersection(names)
+        bad = self.refuse.intersection(names).union(r.name for r in response.resources if self.refuse_what(r))
         held = self.config[response.type]
         before = {kind: set(self._wanted(kind)) for kind in (EDS, RDS)}
         if not bad:

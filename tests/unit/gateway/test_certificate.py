@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from gateway.certificate import CertificateError, load_certificate
 from gateway.dev_certificate import SERVER_LIFE, DevCertificate
@@ -131,3 +132,24 @@ class TestForDevelopment:
         files = made(tmp_path / "tls")
         assert files.folder.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in files.folder.iterdir()} == {0o600}
+
+
+def test_names_as_certificates_spell_them(tmp_path: Path) -> None:
+    files = DevCertificate(tmp_path)
+    for _ in range(2):
+        files.ensure(("bücher.example", "a..b", "x_y", "::1"), NOW)
+        first = load_pem_x509_certificate(files.chain.read_bytes())
+    held = first.extensions.get_extension_for_class(SubjectAlternativeName).value
+    assert held.get_values_for_type(DNSName) == ["xn--bcher-kva.example", "x_y"]
+    assert load_pem_x509_certificate(files.chain.read_bytes()) == first
+
+
+def test_a_certificate_of_somebody_elses_without_names_is_replaced(tmp_path: Path) -> None:
+    """The authority's own, put where the server's should be: it is valid, and names nobody."""
+    files = DevCertificate(tmp_path)
+    files.ensure(("localhost",), NOW)
+    files.chain.write_bytes(files.authority.read_bytes())
+    files.key.write_bytes((tmp_path / "ca-key.pem").read_bytes())
+    files.ensure(("localhost",), NOW)
+    held = load_pem_x509_certificate(files.chain.read_bytes())
+    assert held.extensions.get_extension_for_class(SubjectAlternativeName).value

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.journal import Journal, load
+from gateway.journal import Journal, Seal, load
 from gateway.snapshot import Change, Key, Resource, ResourceType, Snapshot
 
 CDS, EDS, RDS = ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.ROUTE
@@ -18,11 +18,12 @@ CDS, EDS, RDS = ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.ROUTE
 class Kept:
     """A snapshot, and the journal that follows it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seal: Seal | None = None) -> None:
         self.now = 0.0
         self.path = path
+        self.seal = seal
         self.snapshot = Snapshot()
-        self.journal = Journal(path, lambda: self.now)
+        self.journal = Journal(path, lambda: self.now, seal)
         self.journal.start(self.snapshot)
 
     def set(self, *resources: Resource, removals: tuple[Key, ...] = ()) -> None:
@@ -30,7 +31,7 @@ class Kept:
 
     def check(self) -> None:
         self.journal.close()
-        loaded = load(self.path)
+        loaded = load(self.path, self.seal)
         assert contents(loaded or Snapshot()) == contents(self.snapshot)
 
 
@@ -66,6 +67,59 @@ def test_any_changes_cut_at_any_byte_are_a_state_that_was(
     whole = kept.path.read_bytes()
     kept.path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
     assert contents(load(kept.path) or Snapshot()) in states
+
+
+class Mirror:
+    """A seal that writes backwards; a ``broken`` one does not work."""
+
+    broken = False
+
+    def close(self, content: bytes) -> bytes:
+        if self.broken:
+            raise OSError(5, "no key")
+        return content[::-1]
+
+    def open(self, sealed: bytes) -> bytes:
+        if self.broken:
+            raise ValueError("no key")
+        return sealed[::-1]
+
+
+CERTIFICATE = Resource.of(ResourceType.SECRET, "cert", b"private key")
+
+
+def test_secrets_are_sealed(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "s", Mirror())
+    kept.set(Resource.of(ResourceType.SECRET, "cert", b"a former private key"))
+    kept.set(CERTIFICATE, Resource.of(RDS, "ep/e", b"1"))
+    assert b"private key" not in (tmp_path / "s").read_bytes()
+    kept.check()
+    without = load(tmp_path / "s")
+    assert without is not None
+    assert [key for key in contents(without) if key[0] is ResourceType.SECRET] == []
+    assert without.get((RDS, "ep/e")) is not None
+
+
+def test_secrets_stay_out_where_nothing_seals_them(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "s")
+    kept.set(CERTIFICATE, Resource.of(RDS, "ep/e", b"1"))
+    assert b"private" not in (tmp_path / "s").read_bytes()
+    assert list(contents(load(tmp_path / "s") or Snapshot())) == [(RDS, "ep/e")]
+
+
+def test_a_seal_that_does_not_work_costs_the_snapshot_alone(tmp_path: Path) -> None:
+    seal = Mirror()
+    kept = Kept(tmp_path / "s", seal)
+    kept.set(Resource.of(RDS, "ep/e", b"1"))
+    seal.broken = True
+    kept.set(CERTIFICATE)
+    assert b"private" not in (tmp_path / "s").read_bytes()
+    seal.broken = False
+    kept.now += 11
+    kept.set(Resource.of(RDS, "ep/e", b"2"))
+    kept.check()
+    seal.broken = True
+    assert load(tmp_path / "s", seal) is None
 
 
 def test_outdated_entries_are_thrown_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from gateway.ads_stream import ROUTES_GRACE_S
 from gateway.router import EnvoyRouter
-from gateway.routes import DeploymentRoute, EndpointAuth, EndpointRoute, Host, Refusal, RouteRefusedError
+from gateway.routes import AuthMode, DeploymentRoute, EndpointAuth, EndpointRoute, Host, Refusal, RouteRefusedError
 from gateway.settings import GatewaySettings
+from gateway.snapshot import Resource
 from tests.unit.gateway.fake_envoy import CDS, EDS, LDS, RDS, SRDS, FakeEnvoy
 
 AUTH = EndpointAuth(key_digests=(("primary", "0a" * 32),))
+OTHER = EndpointAuth(key_digests=(("primary", "0b" * 32),))
 SETTINGS = GatewaySettings(
     Path("/run/ads"), Path("/run/admin"), Path("/run/access.log"), Path("/run/bootstrap.json"), ack_timeout_s=60.0
 )
@@ -116,6 +118,15 @@ async def test_a_weight_change_sends_one_resource(world: World) -> None:
     assert envoy.sent - before == 1
 
 
+async def test_other_credentials_send_one_resource(world: World) -> None:
+    envoy = world.connect()
+    await world.run(world.router.apply(BOTH))
+    for auth in (OTHER, EndpointAuth(AuthMode.TOKEN), EndpointAuth(AuthMode.TOKEN, tokens_not_before=1)):
+        before = envoy.sent
+        await world.run(world.router.apply(replace(BOTH, auth=auth)))
+        assert envoy.sent - before == 1
+
+
 async def test_new_hosts_send_one_resource(world: World) -> None:
     envoy = world.connect()
     await world.run(world.router.apply(ROUTE))
@@ -205,6 +216,49 @@ async def test_a_refused_route_leaves_what_served_before(world: World) -> None:
     assert world.connect("newcomer").routes() == {"e": served}
     await world.run(world.router.apply(BOTH))
     assert world.router.status().rejected == {}
+
+
+async def test_who_may_call_changes_although_the_rest_is_refused(world: World) -> None:
+    """A key that was revoked must not open on because a gateway refuses something else of the endpoint."""
+    picky = world.connect()
+    await world.run(world.router.apply(ROUTE))
+    picky.refuse_what = lambda resource: resource.type is RDS and b"green" in resource.body
+    with pytest.raises(RouteRefusedError):
+        await world.run(world.router.apply(replace(BOTH, auth=OTHER)))
+    assert picky.routes() == await served(replace(ROUTE, auth=OTHER))
+    await world.run(world.router.apply(replace(ROUTE, auth=AUTH)))
+    assert picky.routes() == await served(ROUTE)
+
+
+async def test_who_may_call_is_refused_so_nobody_may(world: World) -> None:
+    picky = world.connect()
+    await world.run(world.router.apply(ROUTE))
+    picky.refuse_what = lambda resource: resource.type is RDS and b"0b0b" in resource.body
+    with pytest.raises(RouteRefusedError):
+        await world.run(world.router.apply(replace(ROUTE, auth=OTHER)))
+    assert picky.routes() == await served(replace(ROUTE, auth=EndpointAuth()))
+
+
+async def test_everything_is_refused_so_the_endpoint_is_unknown(world: World) -> None:
+    picky = world.connect()
+    await world.run(world.router.apply(ROUTE))
+    picky.refuse = {"ep/e"}
+    with pytest.raises(RouteRefusedError):
+        await world.run(world.router.apply(replace(ROUTE, auth=OTHER)))
+    assert picky.routes() == {}
+    assert world.connect("newcomer").routes() == {}
+    picky.refuse = set()
+    await world.run(world.router.apply(replace(ROUTE, auth=OTHER)))
+    assert picky.routes() == await served(replace(ROUTE, auth=OTHER))
+    assert picky.violations == []
+
+
+async def served(route: EndpointRoute) -> dict[str, Resource]:
+    """The routes of an Envoy that was never told anything else."""
+    world = World()
+    envoy = world.connect()
+    await world.run(world.router.apply(route))
+    return envoy.routes()
 
 
 async def test_a_refused_cluster_sinks_only_its_own_endpoint(world: World) -> None:
