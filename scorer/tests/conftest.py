@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from penstock_scorer.contract import rawhttp, script
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
+from penstock_scorer.dataplane.coroutines import AsyncExecutor
 from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.http.front import Front
@@ -45,6 +46,7 @@ class FakeRequest:
     chunks: list[bytes] = field(default_factory=list)
     left: bool = False
     aborted: bool = False
+    ended: bool = False
     gone: Callable[[], None] | None = None
 
     def header(self, name: str, default: Any = None) -> Any:
@@ -62,19 +64,26 @@ class FakeRequest:
 
     reject = respond
 
-    def stream(self, status: int, headers: list[tuple[str, str]]) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: list[tuple[str, str]]) -> FakeRequest:
         self.respond(status, headers, b"")
+        return self
 
-        def send(chunk: bytes) -> bool:
-            if self.left:
-                return False
-            self.answer += chunk
-            self.chunks.append(chunk)
-            return True
+    def send(self, piece: bytes) -> bool:
+        if self.left:
+            return False
+        self.answer += piece
+        self.chunks.append(piece)
+        return True
 
-        return send
+    async def send_async(self, piece: bytes) -> bool:
+        return self.send(piece)
 
-    def abort(self, send: Callable[[bytes], bool]) -> None:
+    def end(self) -> None:
+        self.ended = True
+
+    def abort(self, last: bytes = b"") -> None:
+        if last:
+            self.send(last)
         self.aborted = True
 
     def watch(self, gone: Callable[[], None]) -> None:
@@ -131,8 +140,17 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def app(write: Callable[[str], Path]) -> Callable[..., App]:
-    return lambda text, **options: App(write(text), **options)
+def app(write: Callable[[str], Path]) -> Iterator[Callable[..., App]]:
+    apps: list[App] = []
+
+    def app(text: str, **options: Any) -> App:
+        apps.append(App(write(text), **options))
+        return apps[-1]
+
+    yield app
+    for made in apps:
+        if isinstance(made.scoring.executor, AsyncExecutor):
+            made.scoring.executor._loop.close()
 
 
 class UnixConnection(http.client.HTTPConnection):

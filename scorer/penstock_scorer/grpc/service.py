@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from penstock_scorer.contract.inputs import BadInputError
 from penstock_scorer.dataplane import answers
-from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.dataplane.job import Headers, Job, Sink
 from penstock_scorer.grpc import codec
 from penstock_scorer.grpc.generated import inference_pb2 as pb
 from penstock_scorer.http.ids import IdTooLongError, response_headers
@@ -208,12 +208,8 @@ class _Exchange:
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: Headers) -> Sink:
         """Never called: a task answers with one piece."""
-        raise NotImplementedError
-
-    def abort(self, send: Callable[[bytes], bool]) -> None:
-        """Never called, as :meth:`stream` is not."""
         raise NotImplementedError
 
     def watch(self, gone: Callable[[], None]) -> None:

@@ -14,13 +14,12 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from granian.http import HTTP1Settings, HTTP2Settings
 
-from penstock_scorer.http.cutting import cut
+from penstock_scorer.http.pipe import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
 _granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
-_FLUSH_S = 0.05
-"""From the last piece of a stream that failed to cutting its connection."""
 _DROPPED_BYTES = 65536
+_SPARE_THREADS = 2
 
 
 class Request:
@@ -45,6 +43,7 @@ class Request:
     )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any, too_large: Callable[[Request, int], None], limit: int) -> None:
+        self._leaving: Any = None
         self._too_large = too_large
         self._limit = limit
         self._scope = scope
@@ -92,44 +91,23 @@ class Request:
         """Whether an empty chunk can be part of a whole body: a frame of HTTP/2 may be empty."""
         return bool(self._scope.http_version == "2")
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: Headers) -> Pipe:
         """Start an answer of unknown length."""
-        transport = self._protocol.response_stream(status, headers)
-
-        def send(chunk: bytes) -> bool:
-            try:
-                # granian sends at the call and returns an awaitable that says how it went: done, or raising.
-                for _ in transport.send_bytes(chunk):
-                    pass
-            except Exception:  # noqa: BLE001 - whatever granian raises, the client has left
-                return False
-            return True
-
-        return send
-
-    def abort(self, send: Callable[[bytes], bool]) -> None:
-        """Cut the connection; over a Unix socket, whose clients have no address to find it by, end the answer.
-
-        So it is over HTTP/2, where others share the connection.
-        """
-        if self._scope.http_version.startswith("1"):
-            # granian writes on threads of its own and does not say when; while `send` is held it does not end the
-            # answer properly.
-            timer = threading.Timer(_FLUSH_S, lambda _held: cut(self._scope.client), (send,))
-            timer.daemon = True
-            timer.start()
+        return Pipe(partial(self._protocol.response_file, status, headers), self)
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone``, on granian's Python thread, when the connection ends.
+        """Call ``gone``, on granian's Python thread, when the connection ends, or has ended.
 
         Over HTTP/2 that is when the whole connection ends, not the one stream.
         """
+        self.unwatch()
         self._leaving = leaving = self._protocol.client_disconnect()
         leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
 
     def unwatch(self) -> None:
-        """End :meth:`watch`: the next request on the connection may have a watch of its own."""
-        self._leaving.cancel()
+        """End :meth:`watch`: only one who watches is told, and the next request on the connection may be it."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
 
 class Listener:
@@ -140,6 +118,7 @@ class Listener:
         handle: Called for each request on granian's Python thread; must not block or raise.
         too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
         limit: Bytes a body may have.
+        streams: Answers in pieces at once; each holds one of granian's threads while it waits for its next piece.
         http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
     """
 
@@ -149,6 +128,8 @@ class Listener:
         handle: Callable[[Request], None],
         too_large: Callable[[Request, int], None],
         limit: int,
+        *,
+        streams: int = 0,
         http: str = "auto",
     ) -> None:
         uds = listener.family == socket.AF_UNIX
@@ -157,8 +138,8 @@ class Listener:
         loop = _NoLoop()
         no_tls: tuple[Any, ...] = (False, None, None, None, "tls1.3", None, [], False)
         worker = _granian.RSGIWorker(
-            1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
-            False, None, *no_tls, (None, None),
+            1, (None, holder), None, 1, streams + _SPARE_THREADS, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(),
+            HTTP2Settings(), False, None, *no_tls, (None, None),
         )  # fmt: skip
         serve = worker.serve_str_uds if uds else worker.serve_str
         scheduler: Any = _Scheduler(loop, handle, too_large, limit)

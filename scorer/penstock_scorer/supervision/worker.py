@@ -142,7 +142,9 @@ class _Worker:
             script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.merged_infer, loop=loop
         )
         front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
-        listeners: list[Transport] = [Listener(place.listener, front, front.too_large, settings.max_request_bytes)]
+        listeners: list[Transport] = [
+            Listener(place.listener, front, front.too_large, settings.max_request_bytes, streams=settings.slots)
+        ]
         if settings.grpc_addresses:
             listeners.append(_grpc(place, served, scoring, grpc_lane))
         if place.health is not None:

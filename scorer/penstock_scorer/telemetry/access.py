@@ -16,7 +16,7 @@ from penstock_scorer.telemetry import trace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.dataplane.job import Headers, Sink
     from penstock_scorer.http.front import Incoming
 
 
@@ -96,10 +96,10 @@ class _Watched:
         self._request.reject(status, headers, body)
         self._log.answered(self._request, self._began, status, headers, len(body))
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        send = self._request.stream(status, headers)
+    def stream(self, status: int, headers: Headers) -> Sink:
+        sink = self._request.stream(status, headers)
         self._log.answered(self._request, self._began, status, headers, None)
-        return send
+        return sink
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
