@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer.contract.inputs import BadInputError, InputMode, parse_object, parse_text
@@ -88,12 +89,13 @@ class Caller:
         if job.inputs is not None:
             # Not merged: merging would hold up the loop.
             assert self._infer is not None  # noqa: S101 - the transport refuses inputs where there is none
-            call, arguments = self._infer_alone, {"inputs": dict(job.inputs)}
+            call = partial(self._infer, dict(job.inputs))
         else:
-            call, arguments = self._run if job.task is None else job.task.call, self._arguments(job)
+            arguments = self._arguments(job)
+            call = partial(self._run if job.task is None else job.task.call, **arguments)
         begun = self._clock()
         try:
-            result = call(**arguments)
+            result = call()
         except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
             self._replies.unusable(job, seat, error)
             return
@@ -162,10 +164,6 @@ class Caller:
         if is_stream(result):
             return Outlet(job, seat, self._replies, ScoreForm(job, result))
         return Outlet(job, seat, self._replies, ResponseForm(job, result, seconds))
-
-    def _infer_alone(self, inputs: dict[str, Any]) -> Any:
-        assert self._infer is not None  # noqa: S101 - see call_async
-        return self._infer(inputs)
 
     def _arguments(self, job: Job) -> dict[str, Any]:
         if job.task is not None:

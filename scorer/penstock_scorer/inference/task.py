@@ -54,6 +54,11 @@ class Inference:
         return self._callee.call
 
     @property
+    def model(self) -> Model:
+        """What the request is for."""
+        return self._served.model
+
+    @property
     def most_pieces(self) -> int:
         """How many pieces of a result fit into one answer."""
         return self._callee.most_pieces

@@ -239,7 +239,7 @@ def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
         common=_common(settings),
-        access=AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None,
+        access=_access(settings),
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
         v2=v2,
     )
@@ -251,8 +251,12 @@ def _grpc(place: Place, served: Served, scoring: Scoring, lane: Lane) -> Transpo
 
     settings = place.settings
     guard = Guard(settings.auth_policy) if settings.auth_policy else None
-    service = Service(served, scoring.submit, lane, guard, common=_common(settings))
+    service = Service(served, scoring.submit, lane, guard, common=_common(settings), access=_access(settings))
     return GrpcListener(settings.grpc_addresses[place.index], service, settings.max_request_bytes)
+
+
+def _access(settings: Settings) -> AccessLog | None:
+    return AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None
 
 
 def _common(settings: Settings) -> Headers:
