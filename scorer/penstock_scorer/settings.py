@@ -102,6 +102,11 @@ class Settings:
         return max(1, self.max_concurrent // self.worker_count + (worker < self.max_concurrent % self.worker_count))
 
     @property
+    def one_at_once(self) -> bool:
+        """Whether each worker runs one request at once: the hosted service's default, and ours."""
+        return self.max_concurrent is None or self.max_concurrent == self.worker_count
+
+    @property
     def local(self) -> bool:
         """Whether only this machine can reach the scorer."""
         return self.uds is not None or is_loopback(self.host)

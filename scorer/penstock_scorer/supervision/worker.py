@@ -265,11 +265,11 @@ def _common(settings: Settings) -> Headers:
 
 def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
-    # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
     batch = script.run.batch
     if batch is None and script.merged_infer is not None and not script.run.awaited:
         batch = policy_of(script.merged_infer) or BatchPolicy()
-    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
+    # One at once is one call at once, and what is merged is one call: a full batch. A larger limit counts requests.
+    slots = settings.share(index) if batch is None or not settings.one_at_once else batch.max_size
     return Limits(
         slots=slots,
         batch=batch,
