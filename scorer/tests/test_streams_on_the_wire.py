@@ -124,8 +124,10 @@ def test_who_does_not_read_holds_the_script_back_and_its_leaving_is_noticed(star
     assert server.stop() == 0
 
 
-def test_a_slow_reader_does_not_outlive_the_scoring_timeout(start: Any) -> None:
-    server, connect = start(SCORING_TIMEOUT_MS="300")
+@pytest.mark.parametrize("text", [SCRIPT, ASYNC, MIXED], ids=["sync", "async", "mixed"])
+def test_a_slow_reader_does_not_outlive_the_scoring_timeout(start: Any, text: str) -> None:
+    server, connect = start(text, SCORING_TIMEOUT_MS="300")
+    workers = server.workers()
     connection = connect()
     connection.request("POST", "/score", json.dumps({"piece": "x" * 100_000}))
     response = connection.getresponse()
@@ -134,6 +136,8 @@ def test_a_slow_reader_does_not_outlive_the_scoring_timeout(start: Any) -> None:
         response.read()
     connection.close()
     assert server.score(json.dumps({"piece": "a", "count": 1})).body == b"a"
+    assert server.workers() == workers
+    assert 'errors_total{kind="timeout"} 1' in server.get("/metrics").body.decode()
 
 
 def test_a_client_that_leaves_before_the_first_piece_costs_nothing(serve: Any) -> None:
@@ -153,6 +157,18 @@ def test_a_process_that_the_script_forks_does_not_keep_the_answer_open(start: An
     connection = connect()
     connection.request("POST", "/score", json.dumps({"piece": "a", "fork": 2, "count": 4}))
     assert connection.getresponse().read() == b"aaaa"
+    connection.close()
+
+
+@pytest.mark.parametrize(("pieces", "body"), [(["", "a", "", "b", ""], b"ab"), (["", ""], b""), ([], b"")])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_empty_pieces_are_none(start: Any, kind: str, pieces: Any, body: bytes) -> None:
+    _, connect = start(f"def init(): pass\n{kind} run(data):\n    for piece in {pieces}: yield piece\n")
+    connection = connect()
+    for _ in range(3):
+        connection.request("POST", "/score", "x")
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, body)
     connection.close()
 
 

@@ -129,28 +129,32 @@ class Outlet:
         self._seat = seat
         self._replies = replies
         self._form = form
+        self._headers: Headers | None = None
         self._sink: Sink | None = None
         self._broken = False
 
     def write(self, piece: Any) -> bool:
         """Send one piece, the first one after the headers; False when there is nobody to send to."""
         encoded = self._encoded(piece)
-        if self._sink is None:
-            return False
-        return self._sink.send(encoded) or self._left()
+        if not encoded:
+            return True
+        sink = self._opened()
+        return sink is not None and (sink.send(encoded) or self._left())
 
     async def write_async(self, piece: Any) -> bool:
         """As :meth:`write`, without holding up the event loop."""
         encoded = self._encoded(piece)
-        if self._sink is None:
-            return False
-        return await self._sink.send_async(encoded) or self._left()
+        if not encoded:
+            return True
+        sink = self._opened()
+        return sink is not None and (await sink.send_async(encoded) or self._left())
 
     def end(self) -> None:
         """The script has no more pieces."""
         if self._sink is None and self._claim():
             vacate(self._job, self._seat)
-            self._job.exchange.respond(self._form.status, self._form.begin(None), b"")
+            headers = self._form.begin(None) if self._headers is None else self._headers
+            self._job.exchange.respond(self._form.status, headers, b"")
             self._replies.sent(self._job, self._seat, self._form.status)
 
     def fail(self, error: BaseException) -> None:
@@ -188,14 +192,16 @@ class Outlet:
 
     def _encoded(self, piece: Any) -> bytes:
         end_if_forked()
-        if self._sink is not None:
-            return self._form.encode(piece)
-        headers = self._form.begin(piece)
-        # A piece that cannot be written is found before the headers are gone.
-        encoded = self._form.encode(piece)
-        if self._claim():
-            self._sink = self._job.exchange.stream(self._form.status, headers)
-        return encoded
+        if self._headers is None:
+            self._headers = self._form.begin(piece)
+        # A first piece that cannot be written is found here, before the headers are gone.
+        return self._form.encode(piece)
+
+    def _opened(self) -> Sink | None:
+        """The way to the client, from the first piece on that is not empty; None where it has its answer."""
+        if self._sink is None and self._claim():
+            self._sink = self._job.exchange.stream(self._form.status, self._headers or [])
+        return self._sink
 
     def _claim(self) -> bool:
         taken = self._job.take_answer()
