@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from penstock_scorer.configuration import resolve
 from penstock_scorer.errors import SettingsError
-from penstock_scorer.settings import resolve
 
 HERE = Path("/srv")
 
