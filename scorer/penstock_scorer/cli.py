@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock_scorer import __version__
+from penstock_scorer.configuration import resolve
 from penstock_scorer.errors import ScorerError
-from penstock_scorer.settings import Settings, resolve
+from penstock_scorer.settings import Settings
 from penstock_scorer.supervision.failure import report
 from penstock_scorer.supervision.supervisor import Supervisor
 

@@ -46,6 +46,7 @@ class FakeRequest:
     chunks: list[bytes] = field(default_factory=list)
     left: bool = False
     aborted: bool = False
+    ended: bool = False
     gone: Callable[[], None] | None = None
 
     def header(self, name: str, default: Any = None) -> Any:
@@ -63,19 +64,26 @@ class FakeRequest:
 
     reject = respond
 
-    def stream(self, status: int, headers: list[tuple[str, str]]) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: list[tuple[str, str]]) -> FakeRequest:
         self.respond(status, headers, b"")
+        return self
 
-        def send(chunk: bytes) -> bool:
-            if self.left:
-                return False
-            self.answer += chunk
-            self.chunks.append(chunk)
-            return True
+    def send(self, piece: bytes) -> bool:
+        if self.left:
+            return False
+        self.answer += piece
+        self.chunks.append(piece)
+        return True
 
-        return send
+    async def send_async(self, piece: bytes) -> bool:
+        return self.send(piece)
 
-    def abort(self, send: Callable[[bytes], bool]) -> None:
+    def end(self) -> None:
+        self.ended = True
+
+    def abort(self, last: bytes = b"") -> None:
+        if last:
+            self.send(last)
         self.aborted = True
 
     def watch(self, gone: Callable[[], None]) -> None:

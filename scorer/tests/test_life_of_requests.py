@@ -259,12 +259,14 @@ def test_an_async_script_serves_as_many_at_once_as_it_may(serve: Any) -> None:
     assert server.stop() == 0
 
 
-def test_batches_form_under_load_and_answers_find_their_callers(serve: Any) -> None:
+@pytest.mark.parametrize("limit", [{}, {"PENSTOCK_MAX_CONCURRENT": "1"}], ids=["none", "the hosted default"])
+def test_batches_form_under_load_and_answers_find_their_callers(serve: Any, limit: Any) -> None:
     server = serve(
         "import time\nfrom penstock_scorer import batched\ndef init(): pass\n"
         "@batched(max_size=8, max_delay_ms=5)\n"
         "def run(inputs):\n    time.sleep(0.002)\n"
-        "    if 'bad' in inputs: raise ValueError\n    return [text + '!' for text in inputs]"
+        "    if 'bad' in inputs: raise ValueError\n    return [text + '!' for text in inputs]",
+        **limit,
     )
 
     def caller(name: Any) -> None:
@@ -287,3 +289,51 @@ def test_batches_form_under_load_and_answers_find_their_callers(serve: Any) -> N
     calls = float(text.split("penstock_scorer_batch_size_count ")[1].split()[0])
     assert calls < 400
     assert errors(server, "script") == 5
+
+
+GATED = """
+import os, time
+from penstock_scorer import batched
+def init(): pass
+@batched(max_size=4, max_delay_ms=0)
+def run(inputs):
+    os.write(1, f"batch of {len(inputs)}\\n".encode())
+    while not os.path.exists(os.environ["GATE"]): time.sleep(0.005)
+    return inputs
+"""
+
+
+@pytest.mark.parametrize(("limit", "places"), [("1", 4), ("2", 2), ("3", 3), ("8", 8)])
+def test_a_limit_of_one_is_one_full_batch_and_a_larger_one_counts_requests(
+    serve: Any, tmp_path: Any, limit: str, places: int
+) -> None:
+    """With no waiting allowed, so many are taken and not one more."""
+    gate = tmp_path / "gate"
+    server = serve(GATED, GATE=str(gate), PENSTOCK_MAX_CONCURRENT=limit, PENSTOCK_MAX_QUEUE_WAIT_MS="0")
+    taken = [ask(server, f"r{number}") for number in range(places)]
+    assert eventually(lambda: f"requests_in_flight {places}" in server.get("/metrics").body.decode())
+    for _ in range(3):
+        refused = server.score("more")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    gate.touch()
+    for number, connection in enumerate(taken):
+        response = connection.getresponse()
+        assert (response.status, json.loads(json.loads(response.read()))) == (200, f"r{number}")
+        connection.close()
+    sizes = [int(line.split()[-1]) for line in server.out.read_text().splitlines() if line.startswith("batch of")]
+    assert sum(sizes) == places
+    assert max(sizes) <= min(4, places)
+
+
+def test_what_waits_longer_than_it_may_is_refused_beside_a_batch_too(serve: Any, tmp_path: Any) -> None:
+    gate = tmp_path / "gate"
+    server = serve(GATED, GATE=str(gate), PENSTOCK_MAX_CONCURRENT="1", PENSTOCK_MAX_QUEUE_WAIT_MS="200")
+    first = ask(server, "first")
+    assert eventually(lambda: "batch of 1" in server.out.read_text())
+    with ThreadPoolExecutor(5) as pool:
+        assert [answer.status for answer in pool.map(server.score, "abcde")] == [429] * 5
+    gate.touch()
+    assert first.getresponse().status == 200
+    first.close()
+    with ThreadPoolExecutor(5) as pool:
+        assert [answer.status for answer in pool.map(server.score, "abcde")] == [200] * 5

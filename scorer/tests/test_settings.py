@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from penstock_scorer.configuration import resolve
 from penstock_scorer.errors import SettingsError
-from penstock_scorer.settings import resolve
 
 HERE = Path("/srv")
 
@@ -35,6 +35,7 @@ def test_concurrency_is_shared_by_the_workers(concurrent: Any, workers: Any, slo
     assert settings.slots == slots
     shares = [settings.share(index) for index in range(settings.worker_count)]
     assert sum(shares) == (workers if concurrent is None else concurrent)
+    assert settings.one_at_once is (set(shares) == {1})
 
 
 def test_workers_that_could_never_run_anything_are_not_started() -> None:

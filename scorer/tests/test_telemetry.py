@@ -50,8 +50,9 @@ def run(data, request_headers):
 
 
 @pytest.mark.integration
-def test_json_logs_name_the_request_once_and_in_order(serve: Any) -> None:
-    server = serve(LOGGING, PENSTOCK_LOG_FORMAT="json", PENSTOCK_ACCESS_LOG="true")
+@pytest.mark.parametrize("text", [LOGGING, LOGGING.replace("def run", "async def run")], ids=["sync", "async"])
+def test_json_logs_name_the_request_once_and_in_order(serve: Any, text: str) -> None:
+    server = serve(text, PENSTOCK_LOG_FORMAT="json", PENSTOCK_ACCESS_LOG="true")
     sent = {"x_request_id": "r1", "traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=1"}
     assert json.loads(server.score("ok", **sent).body) == [f"00-{TRACE}-{PARENT}-01", "a=1"]
     assert server.score("fail", x_request_id="r2", traceparent="nonsense").status == 500

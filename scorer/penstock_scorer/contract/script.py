@@ -49,8 +49,11 @@ class Script:
 
     @property
     def merged_infer(self) -> Callable[..., Any] | None:
-        """``infer``, where it takes the tensors alone: what it is told beside them could not be merged."""
-        return self.infer if self.infer is not None and not infer_extras(self.infer) else None
+        """``infer``, where it takes the tensors alone and gives one answer: nothing else could be merged."""
+        infer = self.infer
+        if infer is None or infer_extras(infer):
+            return None
+        return None if inspect.isgeneratorfunction(infer) or inspect.isasyncgenfunction(infer) else infer
 
     def init(self) -> AbstractEventLoop | None:
         """Call the user's ``init``; the event loop it was awaited on, if it is ``async``.

@@ -23,6 +23,7 @@ INTERNAL = "An unexpected internal error occurred. Check the logs for more info.
 OVERLOADED = "Too many requests: every slot of this instance is busy. Try again later."
 TOO_LARGE = "The request body is larger than the {} bytes that this instance takes."
 INCOMPLETE = "The request body did not arrive whole, or has trailers."
+TOO_LONG = "The answer took too long."
 EXPIRED = "The caller's deadline passed before the request could be started."
 
 

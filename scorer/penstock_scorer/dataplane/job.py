@@ -14,23 +14,30 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 
+class Sink(Protocol):
+    """An answer that goes out in pieces, one after the other; at least one is sent before it is ended."""
+
+    def send(self, piece: bytes) -> bool:
+        """Send a piece, as soon as the client has room for it; False when the client has left."""
+
+    async def send_async(self, piece: bytes) -> bool:
+        """As :meth:`send`, without holding up the event loop."""
+
+    def end(self) -> None:
+        """The answer is whole."""
+
+    def abort(self, last: bytes = b"") -> None:
+        """Send ``last``, then break the answer off, so that the client sees that it is not whole. Returns at once."""
+
+
 class Exchange(Protocol):
     """The transport's end of one request. May be called from any thread; ``respond`` or ``stream``, and once."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer. Does nothing when the client has left."""
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        """Start an answer of unknown length; the result sends a chunk and says whether to go on.
-
-        The answer ends when the result is dropped.
-        """
-
-    def abort(self, send: Callable[[bytes], bool]) -> None:
-        """Cut off the answer that ``send`` belongs to, so that the client sees it is not whole.
-
-        What was sent before is given a moment to arrive. Where the transport cannot do it, the answer just ends.
-        """
+    def stream(self, status: int, headers: Headers) -> Sink:
+        """Start an answer of unknown length."""
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call ``gone``, from any thread, when the client leaves before it has its answer."""
@@ -41,6 +48,17 @@ class Exchange(Protocol):
 
 class Task(Protocol):
     """Work with a wire format of its own, instead of that of ``/score``: read and written on the slot's thread."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the pieces of a result may be answered one by one, each written by :meth:`encode`."""
+
+    @property
+    def most_pieces(self) -> int:
+        """Otherwise: how many pieces of a result fit into the one answer."""
+
+    def gathered(self, pieces: list[Any]) -> Any:
+        """These pieces as one result."""
 
     def inputs(self) -> Mapping[str, Any] | None:
         """Tensors for ``infer``, which may be merged; None: use :meth:`arguments`. Raises ``BadInputError``."""

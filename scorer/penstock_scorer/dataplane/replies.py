@@ -20,6 +20,7 @@ from penstock_scorer.telemetry.metrics import ErrorKind, Lane
 
 _log = logging.getLogger("penstock_scorer")
 _RETRY_AFTER_S = "1"
+_SERVER_ERROR = 500
 
 
 class Seat:
@@ -49,10 +50,10 @@ class Replies:
         if job.encode is not None:
             self.outputs(job, seat, result, seconds)
             return
-        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
-        if _is_response(result):
-            self._respond(job, seat, result, elapsed)
+        if is_response(result):
+            self._respond(job, seat, result, seconds)
             return
+        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
         try:
             body = to_json(result)
         except NotSerializableError as error:
@@ -87,6 +88,15 @@ class Replies:
             _log.error("run() failed, request %s\n%s", request_id(job), user_traceback(error))
         seat.lane.failed(ErrorKind.SCRIPT)
         self._error(job, seat, 500, answers.headers(failed=True, tail=job.tail), answers.SCRIPT_FAILED)
+
+    def unusable(self, job: Job, seat: Seat, error: BaseException) -> None:
+        """There is no first piece to begin an answer with."""
+        if isinstance(error, BadInputError):
+            self.bad_input(job, seat, error)
+        elif isinstance(error, NotSerializableError):
+            self.not_serializable(job, seat, error)
+        else:
+            self.script_failed(job, seat, error)
 
     def not_serializable(self, job: Job, seat: Seat, error: Exception) -> None:
         """The script returned what cannot be sent."""
@@ -124,63 +134,49 @@ class Replies:
 
     def _ok(self, job: Job, seat: Seat, headers: Headers, body: bytes) -> None:
         if job.take_answer():
-            _vacate(job, seat)
+            vacate(job, seat)
             job.exchange.respond(200, headers, body)
             seat.lane.answered(200, self._clock() - job.received)
 
     def _error(self, job: Job, seat: Seat, status: int, headers: Headers, message: str) -> None:
         if job.take_answer():
-            _vacate(job, seat)
+            vacate(job, seat)
             job.exchange.respond(status, headers, answers.error(message))
             seat.lane.answered(status, self._clock() - job.received)
 
-    def _respond(self, job: Job, seat: Seat, response: Any, elapsed: tuple[str, str]) -> None:
-        """Send what a ``@rawhttp`` script answered by itself."""
-        ours = {name.lower() for name, _ in job.tail}
-        headers = [
-            (name.lower(), str(value))
-            for name, value in response.headers.items()
-            if name.lower() not in ours and name.lower() != "content-length"
-        ]
+    def _respond(self, job: Job, seat: Seat, response: Any, seconds: float) -> None:
+        """Send what a ``@rawhttp`` script answered by itself, at once."""
         status = response.status_code
-        if status >= 500:  # noqa: PLR2004
-            headers = [header for header in headers if header[0] != answers.FAILED]
-            headers.append((answers.FAILED, "True"))
-            seat.lane.failed(ErrorKind.SCRIPT)
-        headers += [elapsed, *job.tail]
-        if not job.take_answer():
-            response.close()
-            return
         try:
-            if response.is_streamed:
-                # HEAD asks for the headers alone: what may never end is not begun.
-                pieces = () if job.method == "HEAD" else response.response
-                self._pieces(job, seat, pieces, job.exchange.stream(status, headers))
-            else:
-                body = response.get_data()
-                _vacate(job, seat)
-                job.exchange.respond(status, headers, body)
+            # HEAD asks for the headers alone: what may never end is not begun.
+            body = b"" if response.is_streamed and job.method == "HEAD" else response.get_data()
         finally:
             response.close()
+        if failed(status):
+            seat.lane.failed(ErrorKind.SCRIPT)
+        if job.take_answer():
+            vacate(job, seat)
+            job.exchange.respond(status, response_headers(job, response, seconds), body)
             self.sent(job, seat, status)
 
-    @staticmethod
-    def _pieces(job: Job, seat: Seat, pieces: Any, send: Callable[[bytes], bool]) -> None:
-        try:
-            for piece in pieces:
-                if not send(piece.encode() if isinstance(piece, str) else piece):
-                    seat.lane.failed(ErrorKind.DISCONNECTED)
-                    return
-        except TimeoutError:
-            job.exchange.abort(send)
-            raise
-        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
-            _log.error("run() failed while streaming, request %s\n%s", request_id(job), user_traceback(error))
-            seat.lane.failed(ErrorKind.SCRIPT)
-            job.exchange.abort(send)
+
+def failed(status: int) -> bool:
+    """Whether an answer of the script's own counts as a failed run."""
+    return status >= _SERVER_ERROR
 
 
-def _vacate(job: Job, seat: Seat) -> None:
+def response_headers(job: Job, response: Any, seconds: float) -> Headers:
+    """The headers of a script's own response, and those of every answer, which it cannot override."""
+    ours = {name.lower() for name, _ in job.tail} | {"content-length"}
+    headers = [(name.lower(), str(value)) for name, value in response.headers.items() if name.lower() not in ours]
+    if failed(response.status_code):
+        headers = [header for header in headers if header[0] != answers.FAILED]
+        headers.append((answers.FAILED, "True"))
+    return [*headers, ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}"), *job.tail]
+
+
+def vacate(job: Job, seat: Seat) -> None:
+    """Give the job's place free: its answer follows."""
     seat.release()
     seat.lane.closed()
     job.closed = True
@@ -191,7 +187,7 @@ def request_id(job: Job) -> str:
     return next((value for name, value in job.tail if name == "x-request-id"), "-")
 
 
-def _is_response(result: Any) -> bool:
+def is_response(result: Any) -> bool:
     """Whether ``run`` returned a Werkzeug (or Flask) response; Werkzeug is not imported to find out."""
     kind = type(result)
     if kind in PLAIN:

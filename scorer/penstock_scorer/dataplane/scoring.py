@@ -7,23 +7,21 @@ same queue, slots and limits, whatever they came by.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from penstock_scorer.contract.inputs import BadInputError, InputMode, parse_object, parse_text
+from penstock_scorer.contract.inputs import BadInputError, InputMode
 from penstock_scorer.contract.signature import RunSignature
-from penstock_scorer.contract.streams import chunks_of, is_stream
-from penstock_scorer.dataplane import streaming
+from penstock_scorer.dataplane.calling import Caller
 from penstock_scorer.dataplane.executor import Executor
-from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.dataplane.job import Job
 from penstock_scorer.dataplane.limits import Handlers, Limits, ScoringTimeoutError
 from penstock_scorer.dataplane.merged import Merged, batched_call
-from penstock_scorer.dataplane.replies import PLAIN, Replies, Seat, request_id
+from penstock_scorer.dataplane.replies import Replies, Seat, request_id
 from penstock_scorer.telemetry import serving
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 
@@ -58,13 +56,11 @@ class Scoring:
         loop: AbstractEventLoop | None = None,
     ) -> None:
         self._signature = signature
-        self._call = signature.call
-        self._infer = infer
-        self._text_parameter = signature.parameters[0].name if signature.mode is InputMode.TEXT else None
         self._timeout_ms = round(limits.timeout * 1000)
         self._leave = leave
         self._clock = clock
         self._replies = Replies(self._timeout_ms, clock)
+        self._caller = Caller(signature, infer, self._replies, clock)
         front, watch, *slots = lanes
         self._front = Seat(front, _nothing)
         self._watch = Seat(watch, _nothing)
@@ -90,15 +86,12 @@ class Scoring:
 
     def _make_merged(self, limits: Limits, infer: Callable[[dict[str, Any]], Any] | None) -> Merged | None:
         signature = self._signature
-        batched = signature.batch is not None and self._text_parameter is not None
-        if infer is None and not batched:
+        run = None
+        if signature.batch is not None and limits.batch is not None:
+            run = batched_call(signature.call, signature.parameters[0].name, wants_headers=signature.wants_headers)
+        if infer is None and run is None:
             return None
-        run = (
-            batched_call(self._call, self._text_parameter or "", wants_headers=signature.wants_headers)
-            if batched and limits.batch is not None
-            else None
-        )
-        return Merged(run, self._read_one, infer, self._score, self._replies, self._clock)
+        return Merged(run, self._caller.read, infer, self._caller.call, self._replies, self._clock)
 
     def _run(self, jobs: list[Job], index: int) -> None:
         serving.job.set(jobs[0])
@@ -110,7 +103,7 @@ class Scoring:
             lane.observe(Histogram.QUEUE, started - job.received)
         try:
             if self._merged is None:
-                self._score(jobs[0], seat)
+                self._caller.call(jobs[0], seat)
             else:
                 self._merged.run(jobs, seat)
         except ScoringTimeoutError:
@@ -127,48 +120,14 @@ class Scoring:
         finally:
             self._leave_slot(jobs, lane)
 
-    def _score(self, job: Job, seat: Seat) -> None:
-        try:
-            arguments = self._arguments(job)
-        except BadInputError as error:
-            self._replies.bad_input(job, seat, error)
-            return
-        begun = self._clock()
-        try:
-            result = self._call(**arguments) if job.task is None else job.task.call(**arguments)
-        except ScoringTimeoutError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
-            self._replies.script_failed(job, seat, error)
-            return
-        seconds = self._clock() - begun
-        seat.lane.observe(Histogram.RUN, seconds)
-        if type(result) not in PLAIN and (_is_stream(job, result) or inspect.isawaitable(result)):
-            from penstock_scorer.dataplane.coroutines import complete, drive  # noqa: PLC0415 - asyncio, rarely
-
-            if not _is_stream(job, result):
-                complete(self._finish(job, seat, result, begun))
-                return
-            pieces = chunks_of(result)
-            outlet = streaming.Outlet(job, seat, self._replies, result)
-            streaming.send(drive(pieces) if isinstance(pieces, AsyncIterator) else pieces, outlet)
-            return
-        self._replies.result(job, seat, result, seconds)
-
     async def _run_async(self, job: Job, index: int) -> None:
+        serving.job.set(job)
         seat = self._seats[index]
         started = self._clock()
         seat.lane.began(started)
         seat.lane.observe(Histogram.QUEUE, started - job.received)
         try:
-            if job.task is not None:
-                job.inputs = job.task.inputs()
-            if job.inputs is not None:
-                await self._infer_async(job, seat)
-            else:
-                arguments = self._arguments(job)
-                call = self._call if job.task is None else job.task.call
-                await self._finish(job, seat, call(**arguments), self._clock())
+            await self._caller.call_async(job, seat)
         except BadInputError as error:
             self._replies.bad_input(job, seat, error)
         except SystemExit as error:
@@ -178,68 +137,6 @@ class Scoring:
             self._fault([job], seat)
         finally:
             self._leave_slot([job], seat.lane)
-
-    async def _finish(self, job: Job, seat: Seat, result: Any, begun: float) -> None:
-        """Await what an ``async def run`` gave, and answer."""
-        try:
-            if inspect.isawaitable(result):
-                result = await result
-        except ScoringTimeoutError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
-            self._replies.script_failed(job, seat, error)
-            return
-        seconds = self._clock() - begun
-        seat.lane.observe(Histogram.RUN, seconds)
-        if type(result) not in PLAIN and _is_stream(job, result):
-            pieces = chunks_of(result)
-            outlet = streaming.Outlet(job, seat, self._replies, result)
-            if isinstance(pieces, AsyncIterator):
-                await streaming.send_async(pieces, outlet)
-            else:
-                streaming.send(pieces, outlet)
-            return
-        self._replies.result(job, seat, result, seconds)
-
-    async def _infer_async(self, job: Job, seat: Seat) -> None:
-        """``infer`` beside an ``async def run``: not merged, for merging would hold the loop."""
-        assert self._infer is not None  # noqa: S101 - the transport refuses inputs where there is none
-        assert job.inputs is not None  # noqa: S101 - see _run_async
-        begun = self._clock()
-        try:
-            outputs = self._infer(dict(job.inputs))
-            if inspect.isawaitable(outputs):
-                outputs = await outputs
-        except Exception as error:  # noqa: BLE001 - a user's code raises what it likes
-            self._replies.script_failed(job, seat, error)
-            return
-        seconds = self._clock() - begun
-        seat.lane.observe(Histogram.RUN, seconds)
-        self._replies.outputs(job, seat, outputs, seconds)
-
-    def _read_one(self, job: Job) -> Any:
-        """What a batched ``run`` gets for one job."""
-        text = self._arguments(job)[self._text_parameter or ""]
-        return (text, _header_dict(job.headers())) if self._signature.wants_headers else text
-
-    def _arguments(self, job: Job) -> dict[str, Any]:
-        if job.task is not None:
-            return job.task.arguments()
-        signature = self._signature
-        if self._text_parameter is not None:
-            arguments: dict[str, Any] = {self._text_parameter: parse_text(job.method, job.query, job.body)}
-        elif signature.mode is InputMode.OBJECT:
-            arguments = parse_object(job.method, job.query, job.content_type, job.body, signature.parameters)
-        else:
-            from penstock_scorer.contract.amlhttp import build_request  # noqa: PLC0415
-
-            request = build_request(
-                method=job.method, path=job.path, query=job.query, headers=job.headers(), body=job.body
-            )
-            arguments = {signature.parameters[0].name: request}
-        if signature.wants_headers:
-            arguments["request_headers"] = _header_dict(job.headers())
-        return arguments
 
     def _fault(self, jobs: list[Job], seat: Seat) -> None:
         _log.exception("A fault in the scorer")
@@ -304,24 +201,5 @@ def _executor(
     return AsyncExecutor(limits, handlers, clock, loop)
 
 
-def _is_stream(job: Job, result: Any) -> bool:
-    """Whether to send it in pieces; a task answers with one piece."""
-    return job.task is None and is_stream(result)
-
-
 def _nothing() -> None:
     """There is no place to give free."""
-
-
-def _header_dict(headers: Headers) -> dict[str, str]:
-    """Header names as WSGI servers spell them (``Content-Type``); repeated ones joined by a comma.
-
-    Names with an underscore are left out: in WSGI's spelling they would pass for the name with a hyphen.
-    """
-    found: dict[str, str] = {}
-    for name, value in headers:
-        if "_" in name or (not value and name in {"content-type", "content-length"}):
-            continue
-        key = name.title()
-        found[key] = f"{found[key]},{value}" if key in found else value
-    return found

@@ -129,17 +129,23 @@ class _Exchange:
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: Headers) -> _Exchange:
         self.respond(status, headers, b"")
+        return self
 
-        def send(chunk: bytes) -> bool:
-            self.body += chunk
-            return True
+    def send(self, piece: bytes) -> bool:
+        self.body += piece
+        return True
 
-        return send
+    async def send_async(self, piece: bytes) -> bool:
+        return self.send(piece)
 
-    def abort(self, send: Callable[[bytes], bool]) -> None:
+    def end(self) -> None:
+        """It is all there."""
+
+    def abort(self, last: bytes = b"") -> None:
         """There is no connection to cut; the log says what happened."""
+        self.body += last
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Nobody leaves."""

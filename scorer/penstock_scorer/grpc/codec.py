@@ -88,9 +88,34 @@ def encode(model: Model, request: InferRequest, outputs: list[Output]) -> tuple[
     return [], wire.join(answer.SerializeToString(), _RAW_OUTPUT_CONTENTS, contents)
 
 
-def streamed(answer: bytes) -> bytes:
-    """A ``ModelStreamInferResponse`` around a written ``ModelInferResponse``."""
-    return wire.join(b"", _INFER_RESPONSE, [answer])
+def streamed(answer: bytes, *, final: bool | None = None) -> bytes:
+    """A ``ModelStreamInferResponse`` around a written ``ModelInferResponse``.
+
+    Args:
+        answer: The response.
+        final: Whether it is the request's last one, told to clients that want to know (:func:`wants_end`).
+    """
+    # Fields of a message may come in any order, so what is added is put behind.
+    return wire.join(b"", _INFER_RESPONSE, [answer if final is None else answer + _final(final=final)])
+
+
+def wants_end(request: InferRequest | None) -> bool:
+    """Whether the client asks to be told a request's last response, as Triton's clients do."""
+    return request is not None and request.parameters.get("triton_enable_empty_final_response") is True
+
+
+def stream_end(model: Model, request: InferRequest | None) -> bytes:
+    """An empty ``ModelStreamInferResponse``: the request has all its responses."""
+    answer = pb.ModelInferResponse(
+        model_name=model.name, model_version=model.version, id=request.id if request is not None else ""
+    )
+    return streamed(answer.SerializeToString(), final=True)
+
+
+def _final(*, final: bool) -> bytes:
+    answer = pb.ModelInferResponse()
+    answer.parameters["triton_final_response"].bool_param = final
+    return answer.SerializeToString()
 
 
 def stream_error(message: str, request_id: str) -> bytes:

@@ -6,7 +6,6 @@ to the dataplane, the same one HTTP uses, with the same queue, limits, credentia
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
 from functools import partial
@@ -18,6 +17,7 @@ from penstock_scorer.contract.inputs import BadInputError
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.job import Headers, Job
 from penstock_scorer.grpc import codec
+from penstock_scorer.grpc.exchanges import LONGEST_ERROR, OK, Code, Streaming, Unary
 from penstock_scorer.grpc.generated import inference_pb2 as pb
 from penstock_scorer.http.ids import IdTooLongError, response_headers
 from penstock_scorer.inference.model import SERVER
@@ -32,42 +32,13 @@ if TYPE_CHECKING:
     from penstock_scorer.auth.guard import Guard
     from penstock_scorer.grpc.listener import Call
     from penstock_scorer.inference.served import Served
+    from penstock_scorer.telemetry.access import AccessLog
 
 _log = logging.getLogger("penstock_scorer.grpc")
 _SERVICE = "/inference.GRPCInferenceService/"
-_LONGEST_ERROR = 1000
-"""Characters of an error: it travels in headers, which clients limit to 8 KiB."""
 _UNAUTHORIZED = "A valid credential is required: metadata authorization: Bearer KEY."
+_NO_MESSAGE = "The call has no message."
 _OPEN = ("ServerLive", "ServerReady")
-_OK = 200
-
-
-class Code(enum.IntEnum):
-    """gRPC's status codes, as far as they are used."""
-
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    RESOURCE_EXHAUSTED = 8
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
-
-    @classmethod
-    def of(cls, status: int) -> Code:
-        """The code for an HTTP status of the dataplane."""
-        return _CODES.get(status, cls.INVALID_ARGUMENT if status < 500 else cls.INTERNAL)  # noqa: PLR2004
-
-
-_CODES = {
-    401: Code.UNAUTHENTICATED,
-    404: Code.NOT_FOUND,
-    429: Code.RESOURCE_EXHAUSTED,
-    501: Code.UNIMPLEMENTED,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
 
 
 class Service:
@@ -79,6 +50,7 @@ class Service:
         lane: The counters of the listener's thread.
         guard: Who may call; its own, as guards belong to one thread. None lets everybody.
         common: Metadata of every answer.
+        access: The access log, if any.
         clock: Seconds, monotonic, that of ``Job.received``.
     """
 
@@ -90,6 +62,7 @@ class Service:
         guard: Guard | None = None,
         *,
         common: Headers | None = None,
+        access: AccessLog | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._served = served
@@ -98,6 +71,7 @@ class Service:
         self._lane = lane
         self._guard = guard
         self._common = common or []
+        self._access = access
         self._clock = clock
         self._simple: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
             "ServerLive": (pb.ServerLiveRequest, lambda _: pb.ServerLiveResponse(live=True)),
@@ -116,6 +90,11 @@ class Service:
             self._lane.failed(ErrorKind.INTERNAL)
             call.end(Code.INTERNAL, answers.INTERNAL)
 
+    def log(self, call: Call, began: float, status: int, headers: Headers, size: int | None) -> None:
+        """Write the access log's line of one answer."""
+        if self._access is not None:
+            self._access.answered(_Seen(call), began, status, headers, size)
+
     def _route(self, call: Call) -> None:
         received = self._clock()
         method = call.method.removeprefix(_SERVICE)
@@ -126,48 +105,63 @@ class Service:
         try:
             tail = response_headers(call.metadata.get, self._common)
         except IdTooLongError as error:
-            self._refuse(call, ErrorKind.BAD_INPUT, 431, str(error), received)
+            self._refuse(call, ErrorKind.BAD_INPUT, 431, str(error), received, error.headers)
             return
         if method == "ModelInfer":
             call.read(partial(self._infer, call, tail, received))
         elif method == "ModelStreamInfer":
-            _Stream(self, call, tail).next()
+            Streaming(call, self.log, partial(self._submit_streamed, call, tail), self._clock).next()
         elif method in self._simple:
-            kind, answer = self._simple[method]
-
-            def answer_to(message: bytes | None) -> None:
-                if message is not None:
-                    self._answer(call, tail, received, lambda: answer(kind.FromString(message)))
-
-            call.read(answer_to)
+            call.read(partial(self._answer, call, tail, received, *self._simple[method]))
         else:
-            self._refuse(call, ErrorKind.BAD_INPUT, 501, "There is no such method.", received)
+            self._refuse(call, ErrorKind.BAD_INPUT, 501, "There is no such method.", received, tail)
 
-    def _answer(self, call: Call, tail: Headers, received: float, answer: Callable[[], Message]) -> None:
+    def _answer(  # noqa: PLR0917 - bound once, in _route
+        self,
+        call: Call,
+        tail: Headers,
+        received: float,
+        kind: type[Message],
+        answer: Callable[[Any], Message],
+        message: bytes | None,
+    ) -> None:
+        if message is None:
+            self._refuse(call, ErrorKind.DISCONNECTED, 400, _NO_MESSAGE, received, tail)
+            return
         try:
-            reply = answer().SerializeToString()
+            reply = answer(kind.FromString(message)).SerializeToString()
         except DecodeError:
-            self._refuse(call, ErrorKind.BAD_INPUT, 400, f"The message is not one of {call.method}.", received)
+            self._refuse(call, ErrorKind.BAD_INPUT, 400, f"The message is not one of {call.method}.", received, tail)
         except BadInputError as error:
-            self._refuse(call, ErrorKind.BAD_INPUT, error.status, str(error), received)
+            self._refuse(call, ErrorKind.BAD_INPUT, error.status, str(error), received, tail)
         else:
-            self._lane.answered(_OK, self._clock() - received)
+            self._lane.answered(OK, self._clock() - received)
             call.reply(reply, tail)
+            self.log(call, received, OK, tail, len(reply))
 
     def _infer(self, call: Call, tail: Headers, received: float, message: bytes | None) -> None:
         if message is None:
-            self._lane.failed(ErrorKind.DISCONNECTED)
+            # It has left, or half-closed without a word: then it waits for an answer.
+            self._refuse(call, ErrorKind.DISCONNECTED, 400, _NO_MESSAGE, received, tail)
             return
-        self.submit(call, message, _Unary(call), tail, received)
+        task = self._task(call, message)
+        self._hand_over(call, task, Unary(call, self.log, received), tail, received)
 
-    def submit(self, call: Call, message: bytes, exchange: _Unary | _Stream, tail: Headers, received: float) -> None:
-        """Hand one inference to the dataplane."""
+    def _submit_streamed(self, call: Call, tail: Headers, exchange: Streaming, message: bytes, received: float) -> None:
+        exchange.task = task = self._task(call, message, streams=True)
+        self._hand_over(call, task, exchange, tail, received)
+
+    def _task(self, call: Call, message: bytes, *, streams: bool = False) -> Inference:
+        parse = partial(codec.parse, self._model, message)
+        return Inference(self._served, parse, partial(codec.encode, self._model), call.headers, streams=streams)
+
+    def _hand_over(
+        self, call: Call, task: Inference, exchange: Unary | Streaming, tail: Headers, received: float
+    ) -> None:
         remaining = call.remaining()
         deadline = None if remaining is None else self._clock() + remaining
         job = Job(exchange, "POST", call.method, "", "application/grpc", call.headers, tail, received, deadline)
-        parse = partial(codec.parse, self._model, message)
-        encode = partial(codec.encode, self._model)
-        job.task = task = Inference(self._served, parse, encode, call.headers)
+        job.task = task
         job.encode = task.encode
         job.lane = self._lane
 
@@ -179,10 +173,6 @@ class Service:
         if call.closed:
             gone()
         self._submit(job)
-
-    def now(self) -> float:
-        """The time, on the dataplane's clock."""
-        return self._clock()
 
     def _model_ready(self, request: pb.ModelReadyRequest) -> Message:
         try:
@@ -196,78 +186,20 @@ class Service:
         self._model.check(request.name, request.version)
         return pb.ModelMetadataResponse(**self._model.metadata())
 
-    def _refuse(self, call: Call, kind: ErrorKind, status: int, message: str, received: float) -> None:
+    def _refuse(  # noqa: PLR0917 - what every refusal has
+        self, call: Call, kind: ErrorKind, status: int, message: str, received: float, tail: Headers | None = None
+    ) -> None:
         self._lane.failed(kind)
         self._lane.answered(status, self._clock() - received)
-        call.end(Code.of(status), message[:_LONGEST_ERROR])
+        call.end(Code.of(status), message[:LONGEST_ERROR], tail)
+        self.log(call, received, status, tail or [], 0)
 
 
-class _Exchange:
-    """What an answer needs of a call, whatever its method."""
+class _Seen:
+    """A call as the access log reads requests."""
+
+    method = "POST"
 
     def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        """Never called: a task answers with one piece."""
-        raise NotImplementedError
-
-    def abort(self, send: Callable[[bytes], bool]) -> None:
-        """Never called, as :meth:`stream` is not."""
-        raise NotImplementedError
-
-    def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone``, on the listener's thread, when the caller goes."""
-        self._call.watch(gone)
-
-    def unwatch(self) -> None:
-        """End :meth:`watch`."""
-        self._call.watch(None)
-
-
-class _Unary(_Exchange):
-    """Sends the dataplane's answer to ``ModelInfer``."""
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        metadata = [header for header in headers if not header[0].startswith("content-")]
-        if status == _OK:
-            self._call.reply(body, metadata)
-        else:
-            self._call.end(Code.of(status), answers.message(body)[:_LONGEST_ERROR], metadata)
-
-
-class _Stream(_Exchange):
-    """One ``ModelStreamInfer``: the next request is read when the last one has its answer.
-
-    So answers are in order, a stream holds one place in the queue, and a client that sends faster than it is served
-    is held back by gRPC's flow control.
-    """
-
-    def __init__(self, service: Service, call: Call, tail: Headers) -> None:
-        super().__init__(call)
-        self._service = service
-        self._tail = tail
-        self._message = b""
-
-    def next(self) -> None:
-        """Wait for the next request."""
-        self._call.read(self._arrived)
-
-    def respond(self, status: int, _headers: Headers, body: bytes) -> None:
-        """Answer one request, then go on."""
-        if status == _OK:
-            message = codec.streamed(body)
-        else:
-            message = codec.stream_error(answers.message(body)[:_LONGEST_ERROR], codec.request_id(self._message))
-        self._call.send(message, self._sent)
-
-    def _arrived(self, message: bytes | None) -> None:
-        if message is None:
-            self._call.end()
-            return
-        self._message = message
-        self._service.submit(self._call, message, self, self._tail, self._service.now())
-
-    def _sent(self, success: bool) -> None:
-        if success:
-            self.next()
+        self.path = call.method
+        self.header = call.metadata.get

@@ -15,13 +15,12 @@ import importlib
 import logging
 import os
 import socket
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from granian.http import HTTP1Settings, HTTP2Settings
 
-from penstock_scorer.http.cutting import cut
+from penstock_scorer.http.pipe import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +32,8 @@ if TYPE_CHECKING:
 _granian: Any = importlib.import_module("granian._granian")
 _log = logging.getLogger("penstock_scorer.http")
 _MAX_CONNECTIONS = 16384
-_FLUSH_S = 0.05
-"""From the last piece of a stream that failed to cutting its connection."""
 _DROPPED_BYTES = 65536
+_SPARE_THREADS = 2
 
 
 class Request:
@@ -50,6 +48,7 @@ class Request:
         self, scope: Any, protocol: Any, too_large: Callable[[Request, int], None], limit: int, *, last: bool = False
     ) -> None:
         """``last``: of its connection, which is closed behind the answer."""
+        self._leaving: Any = None
         self._too_large = too_large
         self._limit = limit
         self._scope = scope
@@ -98,44 +97,24 @@ class Request:
         """Whether an empty chunk can be part of a whole body: a frame of HTTP/2 may be empty."""
         return bool(self._scope.http_version == "2")
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
+    def stream(self, status: int, headers: Headers) -> Pipe:
         """Start an answer of unknown length."""
-        transport = self._protocol.response_stream(status, _closing(headers) if self._last else headers)
-
-        def send(chunk: bytes) -> bool:
-            try:
-                # granian sends at the call and returns an awaitable that says how it went: done, or raising.
-                for _ in transport.send_bytes(chunk):
-                    pass
-            except Exception:  # noqa: BLE001 - whatever granian raises, the client has left
-                return False
-            return True
-
-        return send
-
-    def abort(self, send: Callable[[bytes], bool]) -> None:
-        """Cut the connection; over a Unix socket, whose clients have no address to find it by, end the answer.
-
-        So it is over HTTP/2, where others share the connection.
-        """
-        if self._scope.http_version.startswith("1"):
-            # granian writes on threads of its own and does not say when; while `send` is held it does not end the
-            # answer properly.
-            timer = threading.Timer(_FLUSH_S, lambda _held: cut(self._scope.client), (send,))
-            timer.daemon = True
-            timer.start()
+        headers = _closing(headers) if self._last else headers
+        return Pipe(partial(self._protocol.response_file, status, headers), self)
 
     def watch(self, gone: Callable[[], None]) -> None:
-        """Call ``gone``, on granian's Python thread, when the connection ends.
+        """Call ``gone``, on granian's Python thread, when the connection ends, or has ended.
 
         Over HTTP/2 that is when the whole connection ends, not the one stream.
         """
+        self.unwatch()
         self._leaving = leaving = self._protocol.client_disconnect()
         leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
 
     def unwatch(self) -> None:
-        """End :meth:`watch`: the next request on the connection may have a watch of its own."""
-        self._leaving.cancel()
+        """End :meth:`watch`: only one who watches is told, and the next request on the connection may be it."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
 
 class Listener:
@@ -146,6 +125,7 @@ class Listener:
         handle: Called for each request on granian's Python thread; must not block or raise.
         too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
         limit: Bytes a body may have.
+        streams: Answers in pieces at once; each holds one of granian's threads while it waits for its next piece.
         http: ``auto`` (HTTP/1.1 and HTTP/2 by prior knowledge), ``1`` or ``2``.
         tls: Files that were checked; none for plain HTTP.
     """
@@ -156,8 +136,9 @@ class Listener:
         handle: Callable[[Request], None],
         too_large: Callable[[Request, int], None],
         limit: int,
-        http: str = "auto",
         *,
+        streams: int = 0,
+        http: str = "auto",
         tls: TlsFiles | None = None,
     ) -> None:
         uds = listener.family == socket.AF_UNIX
@@ -170,8 +151,8 @@ class Listener:
         if tls is not None:
             secure = (True, str(tls.cert), str(tls.key), None, "tls1.3", str(tls.client_ca), [], True)
         worker = _granian.RSGIWorker(
-            1, (None, holder), None, 1, 2, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(), HTTP2Settings(),
-            False, None, *secure, (None, None),
+            1, (None, holder), None, 1, streams + _SPARE_THREADS, 1, 30, _MAX_CONNECTIONS, http, HTTP1Settings(),
+            HTTP2Settings(), False, None, *secure, (None, None),
         )  # fmt: skip
         serve = worker.serve_str_uds if uds else worker.serve_str
         self._scheduler: Any = _Scheduler(loop, handle, too_large, limit)

@@ -44,10 +44,13 @@ class RenewingListener:
         limit: int,
         tls: TlsFiles,
         *,
+        streams: int = 0,
         look_s: float = _LOOK_S,
         leaving_s: float = _LEAVING_S,
     ) -> None:
-        self._make: Callable[[], Listener] = partial(Listener, listener, handle, too_large, limit, tls=tls)
+        self._make: Callable[[], Listener] = partial(
+            Listener, listener, handle, too_large, limit, streams=streams, tls=tls
+        )
         self._tls = tls
         self._look_s, self._leaving_s = look_s, leaving_s
         self._lock = threading.Lock()

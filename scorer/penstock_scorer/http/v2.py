@@ -154,12 +154,11 @@ class V2:
 class _Exchange:
     """Sends the dataplane's errors as this protocol writes them."""
 
-    __slots__ = ("_respond", "abort", "stream", "unwatch", "watch")
+    __slots__ = ("_respond", "stream", "unwatch", "watch")
 
     def __init__(self, request: Incoming) -> None:
         self._respond: Respond = request.respond
         self.stream = request.stream
-        self.abort = request.abort
         self.watch = request.watch
         self.unwatch = request.unwatch
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -34,6 +34,13 @@ _ERROR = 400
 
 class Callee(Protocol):
     """A function of the script, as the protocol calls it."""
+
+    @property
+    def most_pieces(self) -> int:
+        """How many pieces of a generator's result fit into one answer."""
+
+    def gathered(self, pieces: list[Any]) -> Any:
+        """These pieces as one result."""
 
     @property
     def call(self) -> Callable[..., Any]:
@@ -68,6 +75,13 @@ class InferCallee:
     inputs_name: str
     wants_parameters: bool
     wants_headers: bool
+    most_pieces: ClassVar[int] = 1
+    """What two dictionaries of arrays would be together is not defined."""
+
+    @staticmethod
+    def gathered(pieces: list[Any]) -> Any:
+        """The one piece; without any, no tensors."""
+        return pieces[0] if pieces else {}
 
     @classmethod
     def of(cls, infer: Callable[..., Any]) -> InferCallee:
@@ -94,6 +108,14 @@ class InferCallee:
 
 class RunCallee:
     """A script's ``run``, in any of its modes."""
+
+    most_pieces = 65536
+    """A generator without an end must not fill the memory."""
+
+    @staticmethod
+    def gathered(pieces: list[Any]) -> Any:
+        """A list of them."""
+        return pieces
 
     def __init__(self, signature: RunSignature) -> None:
         self.call = signature.call
@@ -153,12 +175,14 @@ def _unnamed(request: InferRequest) -> str:
 
 def _plain_array(name: str, value: Any) -> tuple[Datatype, Any]:
     """An array of what JSON calls an array or a value; not of objects, nor of a mixture that numpy would make text."""
-    if isinstance(value, (dict, set, bytes)) or value is None:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Datatype.BYTES, _one(bytes(value))
+    if isinstance(value, (dict, set)) or value is None:
         raise NotSerializableError(f"Output {name!r} is no array.")
     datatype, array = to_array(name, value)
     if datatype is Datatype.BYTES and not isinstance(value, (np.ndarray, np.generic)):
         flat = np.asarray(value, np.object_).reshape(-1).tolist()
-        if not all(isinstance(element, str) for element in flat):
+        if not all(isinstance(element, (str, bytes)) for element in flat):
             raise NotSerializableError(f"Output {name!r} is no array of text.")
     return datatype, np.atleast_1d(array)
 

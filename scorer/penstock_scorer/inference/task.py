@@ -31,11 +31,15 @@ class Inference:
         parse: Makes the request of what arrived; raises ``BadInputError``.
         encode: Makes the body of what is to be sent.
         headers: The request's headers or metadata.
+        streams: Whether a result in pieces may be answered one by one.
     """
 
-    __slots__ = ("_callee", "_encode", "_headers", "_parse", "_served", "request")
+    __slots__ = ("_callee", "_encode", "_headers", "_parse", "_served", "request", "streams")
 
-    def __init__(self, served: Served, parse: Parse, encode: Encode, headers: Callable[[], Headers]) -> None:
+    def __init__(
+        self, served: Served, parse: Parse, encode: Encode, headers: Callable[[], Headers], *, streams: bool = False
+    ) -> None:
+        self.streams = streams
         self._served = served
         self._parse = parse
         self._encode = encode
@@ -48,6 +52,20 @@ class Inference:
     def call(self) -> Callable[..., Any]:
         """The script's function; known once :meth:`arguments` has been called."""
         return self._callee.call
+
+    @property
+    def model(self) -> Model:
+        """What the request is for."""
+        return self._served.model
+
+    @property
+    def most_pieces(self) -> int:
+        """How many pieces of a result fit into one answer."""
+        return self._callee.most_pieces
+
+    def gathered(self, pieces: list[Any]) -> Any:
+        """These pieces as one result."""
+        return self._callee.gathered(pieces)
 
     def inputs(self) -> Mapping[str, Any] | None:
         """The tensors, where the script's ``infer`` takes nothing else; None: ask for :meth:`arguments`.

@@ -13,11 +13,11 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from penstock_scorer.errors import AddressInUseError, WorkerDiedError
+from penstock_scorer.errors import AddressInUseError
 from penstock_scorer.supervision import worker as worker_process
+from penstock_scorer.supervision.child import Child, describe
 from penstock_scorer.supervision.failure import Failure, publish
 from penstock_scorer.supervision.sockets import GrpcAddresses, bind_tcp, bind_unix
 from penstock_scorer.telemetry.logs import configure
@@ -36,22 +36,13 @@ _KILL_AFTER_GRACE_S = 2.0
 _MAX_BACKOFF_S = 30.0
 
 
-@dataclass
-class _Worker:
-    index: int
-    pid: int
-    wire: socket.socket
-    ready: bool = False
-    message: bytes = field(default=b"")
-
-
 class Supervisor:
     """One scorer: its sockets and its workers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics(settings.worker_count, settings.slots + worker_process.EXTRA_LANES)
-        self._workers: dict[int, _Worker] = {}
+        self._children: dict[int, Child] = {}
         self._replace_at: dict[int, float] = {}
         self._boot_failures = 0
         self._serving = False
@@ -101,16 +92,15 @@ class Supervisor:
                 stopping = True
                 deadline = time.monotonic() + self._settings.drain_seconds + _KILL_AFTER_GRACE_S
                 self._close()
-                for worker in self._workers.values():
-                    _send(worker.wire, worker_process.DRAIN)
-                    os.kill(worker.pid, signal.SIGTERM)
+                for child in self._children.values():
+                    child.terminate()
             failure = self._reap(stopping=stopping)
             if failure is not None:
                 self._kill_all()
                 publish(failure, self._settings.failure_file)
                 return BOOT_FAILED
             if stopping:
-                if not self._workers:
+                if not self._children:
                     return 0
                 if time.monotonic() > deadline:
                     self._kill_all()
@@ -125,30 +115,21 @@ class Supervisor:
         now = time.monotonic()
         due = [now + self._hang_after / 10, *self._replace_at.values()] if deadline is None else [deadline]
         timeout = max(0.0, min(due) - now)
-        wires = {worker.wire: worker for worker in self._workers.values()}
-        readable, _, _ = select.select([self._wake, *wires], [], [], timeout)
+        children = {child.wire: child for child in self._children.values()}
+        readable, _, _ = select.select([self._wake, *children], [], [], timeout)
         for source in readable:
             if source is self._wake:
                 self._signals += self._wake.recv(4096)
-                continue
-            worker = wires[source]
-            data = _receive(source)
-            if not data:
-                # Closed: the process is ending; SIGCHLD follows, and until then select would spin on it.
-                self._await_exit(worker)
-            elif data == worker_process.READY and not worker.message:
-                worker.ready = True
+            elif children[source].hear():
                 self._boot_failures = 0
                 if self._serving:
-                    _send(worker.wire, worker_process.GO)
-            else:
-                worker.message += data
+                    children[source].say(worker_process.GO)
 
     def _go(self) -> None:
         """Once: when every worker is ready, listen and let them accept."""
-        if self._serving or len(self._workers) < self._settings.worker_count:
+        if self._serving or len(self._children) < self._settings.worker_count:
             return
-        if not all(worker.ready for worker in self._workers.values()):
+        if not all(child.ready for child in self._children.values()):
             return
         for listener in (self._listener, self._health):
             if listener is not None:
@@ -157,61 +138,46 @@ class Supervisor:
                 except OSError as error:
                     raise AddressInUseError(f"Cannot listen on {listener.getsockname()}: {error.strerror}.") from error
         self._serving = True
-        for worker in self._workers.values():
-            _send(worker.wire, worker_process.GO)
+        for child in self._children.values():
+            child.say(worker_process.GO)
         print(f"Ready at {self._settings.address}", flush=True)  # noqa: T201
 
     def _fork(self, index: int) -> None:
-        ours, theirs = socket.socketpair()
         supervisor = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            for worker in self._workers.values():
-                worker.wire.close()
-            for end in (ours, self._wake, self._wake_writer):
-                end.close()
-            place = worker_process.Place(
-                index,
-                self._settings,
-                self._metrics,
-                self._listener,
-                self._health,
-                theirs,
-                supervisor,
-                self._script,
+
+        def be(wire: socket.socket) -> None:
+            worker_process.work(
+                worker_process.Place(
+                    index, self._settings, self._metrics, self._listener, self._health, wire, supervisor, self._script
+                )
             )
-            worker_process.work(place)
-        theirs.close()
-        self._workers[index] = _Worker(index, pid, ours)
+
+        others = [child.wire for child in self._children.values()]
+        self._children[index] = Child(index, be, [*others, self._wake, self._wake_writer])
 
     def _reap(self, *, stopping: bool) -> Failure | None:
         """Take note of workers that ended; a failure when the scorer must give up."""
-        for worker in list(self._workers.values()):
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if pid == 0:
+        for child in list(self._children.values()):
+            code = child.reap()
+            if code is None:
                 continue
-            self._drain_wire(worker)
-            del self._workers[worker.index]
-            worker.wire.close()
-            self._metrics.ended(worker.index)
+            del self._children[child.index]
+            self._metrics.ended(child.index)
             if stopping:
                 continue
-            code = os.waitstatus_to_exitcode(status)
-            if worker.ready:
-                self._say(f"Worker {worker.index} (pid {worker.pid}) ended ({_describe(code)}); replacing it.")
-                self._replace_at[worker.index] = time.monotonic()
+            if child.ready:
+                self._say(f"Worker {child.index} (pid {child.pid}) ended ({describe(code)}); replacing it.")
+                self._replace_at[child.index] = time.monotonic()
                 continue
-            failure = _failure(worker.message, code, self._settings)
+            failure = child.failure(code, self._settings.entry_script.name)
             self._boot_failures += 1
-            others_ready = any(other.ready for other in self._workers.values())
+            others_ready = any(other.ready for other in self._children.values())
             if not self._serving or (self._boot_failures >= _MAX_BOOT_FAILURES and not others_ready):
                 return failure
             problem = f"{failure.message}\n{failure.traceback}".rstrip()
-            self._say(f"A replacement for worker {worker.index} failed: {problem}")
+            self._say(f"A replacement for worker {child.index} failed: {problem}")
             backoff = min(_MAX_BACKOFF_S, 0.5 * 2**self._boot_failures)
-            self._replace_at[worker.index] = time.monotonic() + backoff
+            self._replace_at[child.index] = time.monotonic() + backoff
         return None
 
     def _kill_hung(self) -> None:
@@ -221,11 +187,11 @@ class Supervisor:
         in the same call after all that has no thread left to notice anything.
         """
         now = time.perf_counter()
-        for worker in self._workers.values():
-            since = self._metrics.running_since(worker.index)
+        for child in self._children.values():
+            since = self._metrics.running_since(child.index)
             if since is not None and now - since > self._hang_after:
-                self._say(f"Worker {worker.index} (pid {worker.pid}) hangs in run() and does not answer; killing it.")
-                os.kill(worker.pid, signal.SIGKILL)
+                self._say(f"Worker {child.index} (pid {child.pid}) hangs in run() and does not answer; killing it.")
+                child.kill()
 
     def _replace(self) -> None:
         now = time.monotonic()
@@ -234,32 +200,11 @@ class Supervisor:
                 del self._replace_at[index]
                 self._fork(index)
 
-    def _await_exit(self, worker: _Worker) -> None:
-        """A worker whose wire is closed is gone or as good as gone."""
-        for _ in range(100):
-            if os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
-                return
-            time.sleep(0.01)
-        os.kill(worker.pid, signal.SIGKILL)
-
-    @staticmethod
-    def _drain_wire(worker: _Worker) -> None:
-        """What it said last."""
-        worker.wire.setblocking(False)
-        while True:
-            try:
-                data = worker.wire.recv(1 << 20)
-            except (BlockingIOError, ConnectionResetError):
-                return
-            if not data:
-                return
-            worker.message += data
-
     def _kill_all(self) -> None:
-        for worker in self._workers.values():
-            os.kill(worker.pid, signal.SIGKILL)
-            os.waitpid(worker.pid, 0)
-        self._workers.clear()
+        for child in self._children.values():
+            child.kill()
+            os.waitpid(child.pid, 0)
+        self._children.clear()
 
     def _catch_signals(self) -> None:
         self._wake_writer.setblocking(False)
@@ -290,37 +235,3 @@ class Supervisor:
     @staticmethod
     def _say(text: str) -> None:
         print(f"penstock-scorer: {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _send(wire: socket.socket, word: bytes) -> None:
-    try:
-        wire.sendall(word)
-    except OSError:
-        # It is dying; reaping it says why.
-        return
-
-
-def _receive(wire: socket.socket) -> bytes:
-    """What a worker says; nothing when it is gone."""
-    try:
-        return wire.recv(1 << 20)
-    except ConnectionResetError:
-        return b""
-
-
-def _failure(message: bytes, code: int, settings: Settings) -> Failure:
-    if message:
-        return Failure.loads(message.decode())
-    script = settings.entry_script.name
-    return Failure.of(WorkerDiedError(f"The process ended while it loaded {script} ({_describe(code)})."))
-
-
-def _describe(code: int) -> str:
-    if code == worker_process.LEFT:
-        return "it asked to be replaced"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

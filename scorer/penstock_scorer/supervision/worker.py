@@ -242,19 +242,19 @@ def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
         common=_common(settings),
-        access=AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None,
+        access=_access(settings),
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
         v2=v2,
     )
 
 
 def _http(place: Place, front: Front) -> Transport:
-    limit, tls = place.settings.max_request_bytes, place.settings.tls
+    limit, streams, tls = place.settings.max_request_bytes, place.settings.slots, place.settings.tls
     if tls is None:
-        return Listener(place.listener, front, front.too_large, limit)
+        return Listener(place.listener, front, front.too_large, limit, streams=streams)
     from penstock_scorer.http.renewing import RenewingListener  # noqa: PLC0415 - with TLS alone
 
-    return RenewingListener(place.listener, front, front.too_large, limit, tls)
+    return RenewingListener(place.listener, front, front.too_large, limit, tls, streams=streams)
 
 
 def _bell(settings: Settings, index: int) -> socket.socket | None:
@@ -273,12 +273,16 @@ def _grpc(place: Place, bell: socket.socket | None, served: Served, scoring: Sco
         from penstock_scorer.grpc.service import Service  # noqa: PLC0415
 
         guard = Guard(settings.auth_policy) if settings.auth_policy else None
-        service = Service(served, scoring.submit, lane, guard, common=_common(settings))
+        service = Service(served, scoring.submit, lane, guard, common=_common(settings), access=_access(settings))
         return GrpcListener(address, service, settings.max_request_bytes, settings.tls)
 
     if bell is None:
         return load(settings.grpc_addresses[place.index])
     return Doorbell(bell, settings.grpc_path(place.index), load)
+
+
+def _access(settings: Settings) -> AccessLog | None:
+    return AccessLog(sys.stdout.write, as_json=settings.json_logs) if settings.access_log else None
 
 
 def _common(settings: Settings) -> Headers:
@@ -287,11 +291,11 @@ def _common(settings: Settings) -> Headers:
 
 def _limits(settings: Settings, script: Script, index: int) -> Limits:
     wait = settings.max_queue_wait_ms
-    # What is merged is merged whole: where nobody set a limit, one full batch runs at once.
     batch = script.run.batch
     if batch is None and script.merged_infer is not None and not script.run.awaited:
         batch = policy_of(script.merged_infer) or BatchPolicy()
-    slots = settings.share(index) if batch is None or settings.max_concurrent is not None else batch.max_size
+    # One at once is one call at once, and what is merged is one call: a full batch. A larger limit counts requests.
+    slots = settings.share(index) if batch is None or not settings.one_at_once else batch.max_size
     return Limits(
         slots=slots,
         batch=batch,

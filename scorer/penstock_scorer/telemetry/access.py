@@ -9,15 +9,31 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock_scorer.telemetry import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.dataplane.job import Headers, Sink
     from penstock_scorer.http.front import Incoming
+
+
+class Seen(Protocol):
+    """What is logged of a request, whatever it came by."""
+
+    @property
+    def method(self) -> str:
+        """As HTTP names it."""
+
+    @property
+    def path(self) -> str:
+        """Without the query."""
+
+    @property
+    def header(self) -> Callable[[str], Any]:
+        """The first value of a header (name in lower case), or None."""
 
 
 class AccessLog:
@@ -47,7 +63,7 @@ class AccessLog:
         """The same request, whose answer will be logged."""
         return _Watched(request, self, self._clock())
 
-    def answered(self, request: Incoming, began: float, status: int, headers: Headers, size: int | None) -> None:
+    def answered(self, request: Seen, began: float, status: int, headers: Headers, size: int | None) -> None:
         """Write the line of one answer; ``size`` is None where it is streamed. Never raises."""
         sent = dict(headers)
         context = trace.parse(request.header("traceparent"))
@@ -96,10 +112,10 @@ class _Watched:
         self._request.reject(status, headers, body)
         self._log.answered(self._request, self._began, status, headers, len(body))
 
-    def stream(self, status: int, headers: Headers) -> Callable[[bytes], bool]:
-        send = self._request.stream(status, headers)
+    def stream(self, status: int, headers: Headers) -> Sink:
+        sink = self._request.stream(status, headers)
         self._log.answered(self._request, self._began, status, headers, None)
-        return send
+        return sink
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)

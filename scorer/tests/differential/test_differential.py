@@ -163,7 +163,22 @@ def busy(start, tmp_path):
         assert answered is answers
 
 
-EVENTS = {"health-port": health_port, "host": host, "busy": busy}
+def half_closed(start, tmp_path):
+    held = tmp_path / "held"
+    for server, answers in zip(start(HOLD, {}), (True, False), strict=True):
+        held.touch()
+        path = str(held).encode()
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(10)
+            wire.connect(server.uds)
+            wire.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(path) + path)
+            wire.shutdown(socket.SHUT_WR)
+            time.sleep(0.3)
+            held.unlink()
+            assert bool(wire.recv(1)) is answers
+
+
+EVENTS = {"health-port": health_port, "host": host, "busy": busy, "half-closed": half_closed}
 
 
 @pytest.mark.parametrize("row", EVENTS)

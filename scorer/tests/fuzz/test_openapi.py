@@ -13,6 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import checks
+from schemathesis.generation import GenerationMode
 
 from scorer.tests.differential import servers
 
@@ -39,6 +40,8 @@ CHECKS = checks.CHECKS.get_by_names(
         "response_schema_conformance",
     ]
 )  # fmt: skip
+
+(SERVER_ERROR,) = checks.CHECKS.get_by_names(["not_a_server_error"])
 
 
 @pytest.fixture(params=SCRIPTS)
@@ -75,17 +78,23 @@ def eventually_listens(port: int) -> None:
     raise AssertionError("not ready")
 
 
+@pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("version", ["2", "3", "3.1"])
-def test_the_server_keeps_to_its_description(address, version):
+def test_the_server_keeps_to_its_description(address, version, mode):
+    """With data as it is described, and with data that breaks the description somewhere."""
     schema = schemathesis.openapi.from_url(f"{address}/swagger.json?version={version}")
     for result in schema.get_all_operations():
-        check_operation(result.ok(), address)
+        check_operation(result.ok(), address, mode)
 
 
-def check_operation(operation, address):
+def check_operation(operation, address, mode):
     @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy())
+    @given(case=operation.as_strategy(generation_mode=mode))
     def check(case):
-        case.validate_response(case.call(base_url=address), checks=CHECKS)
+        response = case.call(base_url=address)
+        # What a script raises for data of another kind than it expects is its own 500.
+        own = response.status_code == 500 and response.headers["x-ms-run-function-failed"] == ["True"]
+        case.validate_response(response, checks=[check for check in CHECKS if not own or check is not SERVER_ERROR])
 
-    check()
+    if mode is GenerationMode.POSITIVE or operation.body:
+        check()

@@ -139,6 +139,35 @@ def test_half_closed_connections_are_closed(server: Any, data: bytes) -> None:
     assert server.score(b"abc").body == b"3"
 
 
+def test_a_half_closed_request_counts_as_left_and_frees_its_place(serve: Any) -> None:
+    server = serve(
+        "import time\ndef init(): pass\ndef run(data): time.sleep(float(data)); print('ran', data, flush=True)",
+        PENSTOCK_MAX_QUEUE_WAIT_MS="0",
+    )
+    whole = POST + b"Content-Length: 3\r\n\r\n"
+    assert talk(server.uds, whole + b"0.5", half_close=True, timeout=5) == b""
+    # It has been started, and no other may be until it ends.
+    assert talk(server.uds, whole + b"0.0", timeout=5).startswith(b"HTTP/1.1 429 ")
+    end = time.monotonic() + 10
+    while b"requests_in_flight 0" not in server.get("/metrics").body and time.monotonic() < end:
+        time.sleep(0.02)
+    assert server.score(b"0.0").status == 200
+    assert server.out.read_text().count("ran") == 2
+    assert server.stop() == 0
+
+
+def test_half_closed_requests_that_wait_are_dropped(serve: Any) -> None:
+    server = serve(
+        "import time\ndef init(): pass\ndef run(data): time.sleep(float(data)); print('ran', data, flush=True)"
+    )
+    whole = POST + b"Content-Length: 3\r\n\r\n"
+    for seconds in (b"0.5", b"0.1", b"0.2"):
+        assert talk(server.uds, whole + seconds, half_close=True, timeout=5) == b""
+    assert server.score(b"0.0").status == 200
+    assert [line for line in server.out.read_text().splitlines() if line.startswith("ran")] == ["ran 0.5", "ran 0.0"]
+    assert b'errors_total{kind="disconnected"} 2' in server.get("/metrics").body
+
+
 def test_clients_that_dawdle_hold_up_nobody(server: Any) -> None:
     waiting = []
     for number in range(50):

@@ -93,6 +93,31 @@ def triton_stream(module: object) -> None:
     (first, _), (_, error), (last, _) = (answers.get(timeout=10) for _ in range(3))
     assert (first.get_response().id, last.get_response().id) == ("0", "2")
     assert "There is no model 'other'" in str(error)
+    # A client that asks for it is told which answer is a request's last.
+    client.async_stream_infer("iris", [sent], request_id="3", enable_empty_final_response=True)
+    only, _ = answers.get(timeout=10)
+    assert only.get_response().parameters["triton_final_response"].bool_param is True
+    assert only.as_numpy("x").tolist() == [[0.5, -2.0]]
+    client.stop_stream()
+    client.close()
+
+
+def triton_pieces(module: object) -> None:
+    """Several answers to one request, as Triton's decoupled models give them."""
+    client, answers = module.InferenceServerClient(GRPC), queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    sent = module.InferInput("x", (3,), "INT64")
+    sent.set_data_from_numpy(np.array([1, 2, 3]))
+    for number in range(2):
+        client.async_stream_infer("iris", [sent], request_id=str(number), enable_empty_final_response=number == 1)
+    found = [answers.get(timeout=10)[0] for _ in range(7)]
+    assert [result.get_response().id for result in found] == ["0"] * 3 + ["1"] * 4
+    assert [result.as_numpy("y").tolist() for result in found[:6]] == [[1], [2], [3]] * 2
+    assert not any("triton_final_response" in result.get_response().parameters for result in found[:3])
+    final = [result.get_response().parameters["triton_final_response"].bool_param for result in found[3:]]
+    assert final == [False, False, False, True]
+    assert not found[-1].get_response().outputs
+    assert "ask with ModelStreamInfer" in refusal(lambda: client.infer("iris", [sent]))
     client.stop_stream()
     client.close()
 
@@ -139,6 +164,10 @@ elif WHICH == "triton-http":
     import tritonclient.http
 
     triton(tritonclient.http, HTTP, http=True)
+elif WHICH == "triton-pieces":
+    import tritonclient.grpc
+
+    triton_pieces(tritonclient.grpc)
 else:
     import tritonclient.grpc
 

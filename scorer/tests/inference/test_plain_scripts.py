@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from penstock_scorer.contract.inputs import BadInputError, InputMode, Parameter
 from penstock_scorer.contract.signature import RunSignature
+from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.inference.callee import RunCallee
 from penstock_scorer.inference.datatypes import Datatype
 from penstock_scorer.inference.messages import InferRequest, RequestedOutput
 from penstock_scorer.inference.model import identify
+from penstock_scorer.telemetry.metrics import ErrorKind
 
 SUMS = "import json\ndef init(): pass\ndef run(raw):\n return [sum(row) for row in json.loads(raw)['data']]"
 X = {"name": "x", "datatype": "INT64", "shape": [2, 2], "data": [1, 2, 3, 4]}
@@ -123,3 +125,55 @@ def test_a_response_is_its_json_or_its_error() -> None:
 )
 def test_the_model_is_named_after_the_service_else_its_folder(given: Any, identity: Any) -> None:
     assert identify(*given) == identity
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize(
+    ("pieces", "datatype", "shape", "data"),
+    [
+        ("'a', 'b'", "BYTES", [2], ["a", "b"]),
+        ("1.5, 2.5", "FP64", [2], [1.5, 2.5]),
+        ("[1, 2], [3, 4]", "INT64", [2, 2], [1, 2, 3, 4]),
+        ("{'a': 1}, {'a': 2}", "BYTES", [1], ['[{"a": 1}, {"a": 2}]']),
+        ("b'a', 'b'", "BYTES", [2], ["a", "b"]),
+        ("", "FP64", [0], []),
+    ],
+)
+def test_a_result_in_pieces_is_gathered(  # noqa: PLR0917
+    app: Any, kind: str, pieces: str, datatype: str, shape: Any, data: Any
+) -> None:
+    served = app(f"def init(): pass\n{kind} run(raw):\n    for piece in [{pieces}]: yield piece")
+    (output,) = ask(served, X).json["outputs"]
+    assert (output["name"], output["datatype"], output["shape"], output["data"]) == ("output-0", datatype, shape, data)
+
+
+def test_bytes_and_a_stream_with_a_type_of_its_own_are_reachable_too(app: Any) -> None:
+    assert ask(app("def init(): pass\ndef run(raw): return b'x'"), X).json["outputs"][0]["data"] == ["x"]
+    served = app("from penstock_scorer import Stream\ndef init(): pass\ndef run(raw): return Stream(iter('ab'))")
+    assert ask(served, X).json["outputs"][0]["data"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_result_in_pieces_that_fails_is_500_and_one_without_an_end_is_400(app: Any, kind: str, capsys: Any) -> None:
+    fails = app(f"def init(): pass\n{kind} run(raw):\n    yield 1\n    raise ValueError")
+    assert (ask(fails, X).status, fails.metrics.totals().kinds[ErrorKind.SCRIPT]) == (500, 1)
+    endless = app(
+        f"def init(): pass\n{kind} run(raw):\n    try:\n        while True: yield 1\n    finally: print('closed')"
+    )
+    answer = ask(endless, X)
+    assert (answer.status, "in more than 65536 piece(s)" in answer.json["error"]) == (400, True)
+    assert capsys.readouterr().out == "closed\n"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("run", ["", "def run(data): return 1", "async def run(data): return 1"])
+def test_an_infer_in_pieces_gives_one_answer_or_says_how_to_ask(app: Any, kind: str, run: str) -> None:
+    served = app(
+        f"def init(): pass\n{run}\n{kind} infer(inputs):\n    for row in inputs['x']: yield {{'y': row}}",
+        limits=Limits(),
+    )
+    one = {"name": "x", "datatype": "INT64", "shape": [1, 2], "data": [1, 2]}
+    assert ask(served, one).json["outputs"][0]["data"] == [1, 2]
+    answer = ask(served, X)
+    assert answer.status == 400
+    assert answer.json["error"] == "The script answers in more than 1 piece(s): ask with ModelStreamInfer, over gRPC."

@@ -19,6 +19,11 @@ def infer(inputs, parameters):
     scale = parameters.get("scale", 1)
     return inputs if scale == 1 else {name: array * scale for name, array in inputs.items()}
 """
+PIECES = """
+def init(): pass
+def infer(inputs):
+    for element in inputs["x"]: yield {"y": element[None]}
+"""
 PLAIN = """
 import json
 def init(): pass
@@ -60,10 +65,11 @@ def wait_ready(server: Any, port: str) -> None:
     raise AssertionError("not ready")
 
 
-@pytest.mark.parametrize("which", ["triton-http", "triton-grpc", "kserve"])
+@pytest.mark.parametrize("which", ["triton-http", "triton-grpc", "triton-pieces", "kserve"])
 def test_real_clients(which: str, python: str, serve: Any) -> None:
     port, grpc_port = free_ports()
-    server = serve(SCRIPT, "--port", port, "--grpc_port", grpc_port, ready=False, SERVICE_NAME="iris")
+    text = PIECES if which == "triton-pieces" else SCRIPT
+    server = serve(text, "--port", port, "--grpc_port", grpc_port, ready=False, SERVICE_NAME="iris")
     wait_ready(server, port)
     client = [python, str(Path(__file__).with_name("real_clients.py")), port, grpc_port, which]
     found = subprocess.run(client, check=False, capture_output=True, text=True, timeout=120)

@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from penstock_scorer.configuration import resolve
 from penstock_scorer.errors import SettingsError
-from penstock_scorer.settings import resolve
 
 SCRIPT = """
     import time
