@@ -102,8 +102,7 @@ class Supervisor:
                 deadline = time.monotonic() + self._settings.drain_seconds + _KILL_AFTER_GRACE_S
                 self._close()
                 for worker in self._workers.values():
-                    _send(worker.wire, worker_process.DRAIN)
-                    os.kill(worker.pid, signal.SIGTERM)
+                    self._dismiss(worker)
             failure = self._reap(stopping=stopping)
             if failure is not None:
                 self._kill_all()
@@ -233,6 +232,14 @@ class Supervisor:
             if due <= now:
                 del self._replace_at[index]
                 self._fork(index)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """Have it finish what it has. One that never answered has nothing, and may be minutes into its init()."""
+        if not (self._serving and worker.ready):
+            os.kill(worker.pid, signal.SIGKILL)
+            return
+        _send(worker.wire, worker_process.DRAIN)
+        os.kill(worker.pid, signal.SIGTERM)
 
     def _await_exit(self, worker: _Worker) -> None:
         """A worker whose wire is closed is gone or as good as gone."""
