@@ -131,7 +131,7 @@ class EnvironmentCache:
             folder=folder,
             options=wanted.options,
             scorer=f"{self._scorer.name}{extra} @ file://{wheel}",
-            overrides=_overrides(wanted.packages, self._scorer.requirements),
+            needs=self._scorer.requirements,
             held=held,
         )
         try:
@@ -185,7 +185,8 @@ class _UvSolver:
     folder: Path
     options: tuple[str, ...]
     scorer: str
-    overrides: tuple[str, ...]
+    needs: tuple[str, ...]
+    """The scorer's own, extras and all."""
     held: int
 
     async def solve(
@@ -196,7 +197,7 @@ class _UvSolver:
                 [*self.options, *packages, self.scorer],
                 interpreter,
                 sources=sources,
-                overrides=self.overrides,
+                overrides=_overrides(packages, self.needs),
                 log=self.folder / "build.log",
                 held=self.held,
             )
@@ -238,10 +239,12 @@ class _UvSolver:
         return False
 
 
-def _overrides(packages: Sequence[Wanted], needs: Sequence[str]) -> tuple[str, ...]:
-    """Where the user and the scorer both name a package, the user's word holds."""
+def _overrides(packages: Sequence[str], needs: Sequence[str]) -> tuple[str, ...]:
+    """Where the user and the scorer both name a package, the user's word holds: as far as it does by now."""
     names = {canonicalize_name(Requirement(need).name) for need in needs}
-    return tuple(each.line for each in packages if each.name in names and each.specifier)
+    pinned = (each for each in packages if not each.startswith(("git+", "https://", "http://")))
+    asked = [(each, Requirement(each)) for each in pinned]
+    return tuple(line for line, each in asked if canonicalize_name(each.name) in names and each.specifier)
 
 
 def _failure(error: UvError) -> PreparationError:
