@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from penstock.cli.output import Format
+from penstock.cli.output import Format, check
 from penstock.errors import PenstockError
 
 
@@ -13,7 +13,7 @@ def common(parser: argparse.ArgumentParser) -> None:
     """What every command takes."""
     parser.add_argument("-o", "--output", type=Format, choices=list(Format), default=Format.JSON, metavar="FORMAT",
                         help="json (default), yaml, table or tsv")  # fmt: skip
-    parser.add_argument("--query", metavar="JMESPATH", help="print only what this expression finds")
+    parser.add_argument("--query", type=check, metavar="JMESPATH", help="print only what this expression finds")
     parser.add_argument("--only-show-errors", action="store_true", help="no progress and no notes")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     for flags in (("-g", "--resource-group"), ("-w", "--workspace-name"), ("--subscription",)):
