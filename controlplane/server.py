@@ -198,6 +198,7 @@ class ControlPlane:
 
     async def stop(self) -> None:
         """End everything on this machine: requests finish, then the gateway ends, then the instances."""
+        log.info("stopping: requests may finish first")
         withdraw(self._settings.home)
         await self._api.serving(yes=False)
         await self._api.server.stop(_API_GRACE_SECONDS)

@@ -42,11 +42,12 @@ def from_rpc(error: grpc.RpcError, target: str) -> ApiError:
         if key == _DETAILS_KEY:
             return _build(_parts(status_pb2.Status.FromString(value)), code)
     if code is grpc.StatusCode.UNAVAILABLE:
+        said = call.details() or ""
         return errors.UnavailableError(
             f"nothing answers at {target}",
             code=code.name,
             hint="is the platform running? `penstock up` starts one, and PENSTOCK_TARGET names another",
-            detail=call.details() or "",
+            detail="" if "Connection refused" in said else said,  # which says nothing more
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.DeadlineError(f"{target} did not answer in time", code=code.name)

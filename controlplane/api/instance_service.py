@@ -37,7 +37,7 @@ class InstanceServicer(instance_service_pb2_grpc.InstanceServiceServicer):
             raise InvalidArgumentError(
                 Violation("parent", f"'{request.parent}' names a deployment of every endpoint: name the endpoint too")
             )
-        query = Query(request.parent, "", request.page_size, request.page_token)
+        query = Query(request.parent, request.filter, request.page_size, request.page_token)
         page = await self._instances.list(endpoint, deployment, query)
         return instance_service_pb2.ListInstancesResponse(
             instances=[instance_message(view) for view in page.items], next_page_token=page.next_token

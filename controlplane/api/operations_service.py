@@ -10,7 +10,6 @@ from google.longrunning import operations_pb2_grpc, operations_proto_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from controlplane.api.convert.operation import OperationConverter
-from controlplane.domain.errors import InvalidArgumentError, Violation
 from controlplane.domain.names import parse
 from controlplane.usecases.operations import OperationUseCases
 from controlplane.usecases.paging import Query
@@ -27,9 +26,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         return self._convert.message(await self._operations.get(_id(request.name)))
 
     async def ListOperations(self, request: Any, context: Any) -> Any:
-        if request.filter:
-            raise InvalidArgumentError(Violation("filter", "operations cannot be filtered"))
-        page = await self._operations.list(Query(request.name, "", request.page_size, request.page_token))
+        page = await self._operations.list(Query(request.name, request.filter, request.page_size, request.page_token))
         return operations_proto_pb2.ListOperationsResponse(
             operations=[self._convert.message(accepted) for accepted in page.items],
             next_page_token=page.next_token,

@@ -3,21 +3,25 @@ r"""The filter of list calls: terms joined by AND, as the comments of ``ListEndp
 ::
 
     filter = [ term { "AND" term } ]
-    term   = "name" ( "=" | ":" ) value
+    term   = ( "name" | "target" ) ( "=" | ":" ) value
            | "tags." key "=" value
-           | "provisioning_state" "=" value
-           | "anonymous" "=" ( "true" | "false" )
+           | ( "provisioning_state" | "state" ) "=" value
+           | ( "anonymous" | "done" ) "=" ( "true" | "false" )
     value  = a word without spaces, or "text" with \" and \\ inside
+
+Endpoints, deployments, models and environments have a name, tags and the like; instances a name and a state; operations
+a target, and they are done or not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from controlplane.domain.errors import InvalidArgumentError, Violation
+from controlplane.domain.instances import InstanceState
 from controlplane.domain.status import ProvisioningState
 
 _TOKEN = re.compile(r'\s*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[=:])|(?P<word>[^\s"=:]+)|(?P<other>\S))')
@@ -31,6 +35,16 @@ class FilterField(Enum):
     TAGS = "tags"
     STATE = "provisioning_state"
     ANONYMOUS = "anonymous"
+    INSTANCE_STATE = "state"
+    TARGET = "target"
+    DONE = "done"
+
+
+_NAMES = (FilterField.NAME, FilterField.TARGET)
+_STATES: dict[FilterField, type[ProvisioningState | InstanceState]] = {
+    FilterField.STATE: ProvisioningState,
+    FilterField.INSTANCE_STATE: InstanceState,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +52,23 @@ class Filter:
     """A parsed filter; the empty one matches everything."""
 
     names: tuple[str, ...] = ()
+    """Of the resource; of an operation, its target's."""
     parts: tuple[str, ...] = ()
     """Each must be within the name, whatever the case."""
     tags: tuple[tuple[str, str], ...] = ()
-    states: tuple[ProvisioningState, ...] = field(default=())
+    states: tuple[ProvisioningState | InstanceState, ...] = field(default=())
     anonymous: bool | None = None
+    done: bool | None = None
 
     @property
     def empty(self) -> bool:
         """Whether it matches everything."""
         return self == Filter()
 
-    def matches(self, name: str, tags: Mapping[str, str], state: ProvisioningState | None = None) -> bool:
-        """Whether a resource of this name, with these tags and in this state, is meant; ``anonymous`` is ignored."""
+    def matches(
+        self, name: str, tags: Mapping[str, str], state: ProvisioningState | InstanceState | None = None
+    ) -> bool:
+        """Whether a resource of this name, with these tags and in this state, is meant; the rest is ignored."""
         return (
             all(name == wanted for wanted in self.names)
             and all(part.lower() in name.lower() for part in self.parts)
@@ -69,22 +87,29 @@ def parse_filter(text: str, allowed: Collection[FilterField]) -> Filter:
     names: list[str] = []
     parts: list[str] = []
     tags: list[tuple[str, str]] = []
-    states: list[ProvisioningState] = []
-    anonymous: bool | None = None
+    states: list[ProvisioningState | InstanceState] = []
+    flags: dict[FilterField, bool] = {}
     for term_field, key, sign, value in _terms(tokens, allowed):
-        if term_field is FilterField.NAME:
+        if term_field in _NAMES:
             (names if sign == "=" else parts).append(value)
         elif sign == ":":
-            raise _refusal(f"':' works on name alone, not on {term_field.value}")
+            raise _refusal(f"':' works on {_listed(_NAMES, allowed)} alone, not on {term_field.value}")
         elif term_field is FilterField.TAGS:
             tags.append((key, value))
-        elif term_field is FilterField.STATE:
-            states.append(_state(value))
+        elif term_field in _STATES:
+            states.append(_state(term_field, value))
         elif value.lower() in ("true", "false"):
-            anonymous = value.lower() == "true"
+            flags[term_field] = value.lower() == "true"
         else:
-            raise _refusal(f"anonymous is true or false, not '{value}'")
-    return Filter(tuple(names), tuple(parts), tuple(tags), tuple(states), anonymous)
+            raise _refusal(f"{term_field.value} is true or false, not '{value}'")
+    return Filter(
+        tuple(names),
+        tuple(parts),
+        tuple(tags),
+        tuple(states),
+        flags.get(FilterField.ANONYMOUS),
+        flags.get(FilterField.DONE),
+    )
 
 
 def quoted(value: str) -> str:
@@ -126,16 +151,20 @@ def _field(tokens: list[tuple[str, str]], allowed: Collection[FilterField]) -> t
     for candidate in allowed:
         if kind == "word" and candidate.value == name and bool(key) == (candidate is FilterField.TAGS):
             return candidate, key
-    fields = ", ".join("tags.KEY" if f is FilterField.TAGS else f.value for f in FilterField if f in allowed)
-    raise _refusal(f"'{word}' cannot be filtered by; there are: {fields}")
+    raise _refusal(f"'{word}' cannot be filtered by; there are: {_listed(FilterField, allowed)}")
 
 
-def _state(value: str) -> ProvisioningState:
-    for state in ProvisioningState:
-        if state.value.upper() == value.upper().removeprefix("PROVISIONING_STATE_"):
+def _listed(fields: Iterable[FilterField], allowed: Collection[FilterField]) -> str:
+    return ", ".join("tags.KEY" if f is FilterField.TAGS else f.value for f in fields if f in allowed)
+
+
+def _state(term_field: FilterField, value: str) -> ProvisioningState | InstanceState:
+    states = _STATES[term_field]
+    for state in states:
+        if state.name == value.upper().removeprefix("PROVISIONING_STATE_").removeprefix("INSTANCE_STATE_"):
             return state
-    known = ", ".join(state.value.upper() for state in ProvisioningState)
-    raise _refusal(f"provisioning_state is one of {known}, not '{value}'")
+    known = ", ".join(state.name for state in states)
+    raise _refusal(f"{term_field.value} is one of {known}, not '{value}'")
 
 
 def _refusal(description: str) -> InvalidArgumentError:

@@ -21,7 +21,7 @@ from controlplane.domain.instances import InstanceObservation, InstanceRecord, I
 from controlplane.domain.names import deployment_name
 from controlplane.domain.ports import Backend, Clock, Preparation, PreparationError
 from controlplane.domain.records import DeploymentRecord, EndpointTree
-from controlplane.reconcile.deployment_report import deployment_report
+from controlplane.reconcile.deployment_report import deployment_report, still_to_come
 from controlplane.reconcile.owners import InstanceOwners
 from controlplane.reconcile.preparations import PreparationProgress, Preparations
 from controlplane.reconcile.routed import RoutedInstances
@@ -207,10 +207,11 @@ class DeploymentReconciler:
             ready=ready,
             now=self._clock.now(),
         )
-        line = "" if step.plan.settled else (step.progress.line if step.progress and not step.progress.done else "")
-        if line and line != step.memory.progress:
+        line = "" if step.plan.settled else still_to_come(report)
+        if line != step.memory.progress:
             step.memory.progress = line
-            await self._state.report_progress(deployment_name(deployment.endpoint, deployment.name), line)
+            if line:
+                await self._state.report_progress(deployment_name(deployment.endpoint, deployment.name), line)
         moved = report.state is not deployment.report.state or ready != deployment.ready_instances
         await self._state.report_deployment(deployment.uid, report, ready)
         if moved or _routes_differ(step, self._routed.get(deployment.endpoint)):

@@ -50,6 +50,14 @@ def report_at_start(deployment: DeploymentRecord, ready: int, now: datetime) -> 
     return Report(deployment.generation, report.state, (*others, starting))
 
 
+def still_to_come(report: Report) -> str:
+    """What is being waited for, one line; empty when nothing is, be it that it failed."""
+    if report.state is ProvisioningState.FAILED:
+        return ""
+    waiting = (c.message for c in report.conditions if c.status is not ConditionStatus.TRUE and c.message)
+    return next(waiting, "")
+
+
 def _state(
     deployment: DeploymentRecord, plan: DeploymentPlan, attempts: Attempts, progress: PreparationProgress | None
 ) -> ProvisioningState:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.domain.errors import ErrorReason, InvalidArgumentError, NotFoundError, Violation
+from controlplane.domain.filters import FilterField, parse_filter
 from controlplane.domain.instances import InstanceObservation, InstanceRecord, InstanceState
 from controlplane.domain.names import instance_name
 from controlplane.domain.ports import LogKind, LogLines
 from controlplane.usecases.deployments import existing_deployment
 from controlplane.usecases.endpoints import existing_endpoint
-from controlplane.usecases.paging import Page, Query, collect
+from controlplane.usecases.paging import Cursor, Page, Query, collect
 from controlplane.usecases.ports import Store
 
 LINES_MAX = 1_000_000
+_FILTERS = (FilterField.NAME, FilterField.INSTANCE_STATE)
 
 
 class Observer(Protocol):
@@ -66,21 +68,27 @@ class InstanceUseCases:
 
         Raises:
             NotFoundError: there is no such endpoint or deployment.
-            InvalidArgumentError: a malformed size or token.
+            InvalidArgumentError: a malformed size, token or filter.
         """
+        wanted = parse_filter(query.filter, _FILTERS)
+        seen = await self._observer.observe()
         async with self._store.read() as transaction:
             if endpoint is not None and deployment is not None:
                 await existing_deployment(transaction, endpoint, deployment)
             elif endpoint is not None:
                 await existing_endpoint(transaction, endpoint)
-            page = await collect(
+
+            async def fetch(cursor: Cursor, limit: int) -> list[InstanceView]:
+                records = await transaction.instances.page(endpoint, deployment, cursor[0], limit)
+                return [InstanceView(record, seen.get(record.id)) for record in records]
+
+            return await collect(
                 query,
                 ("",),
-                lambda cursor, limit: transaction.instances.page(endpoint, deployment, cursor[0], limit),
-                lambda record: (record.id,),
+                fetch,
+                lambda view: (view.record.id,),
+                None if wanted.empty else lambda view: wanted.matches(view.record.id, {}, view.state),
             )
-        seen = await self._observer.observe()
-        return Page(tuple(InstanceView(record, seen.get(record.id)) for record in page.items), page.next_token)
 
     async def logs(
         self, endpoint: str, deployment: str, kind: LogKind, lines: int, *, instance: str = "", follow: bool = False

@@ -6,12 +6,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from controlplane.domain.errors import ErrorReason, NotFoundError
+from controlplane.domain.filters import FilterField, parse_filter
 from controlplane.domain.operations import OperationRecord, Verb
 from controlplane.usecases.paging import Page, Query, collect
 from controlplane.usecases.ports import Store, Transaction
 from controlplane.usecases.results import Accepted, EndpointView
 from controlplane.usecases.watching import woken_by
 
+_FILTERS = (FilterField.TARGET, FilterField.DONE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END_OF_TIME = 1 << 60
 """Microseconds; behind every operation in a list that goes back in time."""
@@ -29,13 +31,17 @@ class OperationUseCases:
             return await _with_result(transaction, await _existing(transaction, operation))
 
     async def list(self, query: Query) -> Page[Accepted]:
-        """Newest first. Raises InvalidArgumentError for a malformed size or token."""
+        """Newest first. Raises InvalidArgumentError for a malformed size, token or filter."""
+        wanted = parse_filter(query.filter, _FILTERS)
         async with self._store.read() as transaction:
             page = await collect(
                 query,
                 (_END_OF_TIME, ""),
                 lambda cursor, limit: transaction.operations.page(_after(cursor[0], cursor[1]), limit),
                 lambda record: ((record.created - _EPOCH) // timedelta(microseconds=1), record.id),
+                None
+                if wanted.empty
+                else lambda record: wanted.matches(record.target, {}) and wanted.done in (None, record.done),
             )
             items = [await _with_result(transaction, record) for record in page.items]
         return Page(tuple(items), page.next_token)

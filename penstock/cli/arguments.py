@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from penstock.cli.output import Format
+from penstock.cli.output import Format, check
 from penstock.errors import PenstockError
 
 
@@ -13,7 +15,7 @@ def common(parser: argparse.ArgumentParser) -> None:
     """What every command takes."""
     parser.add_argument("-o", "--output", type=Format, choices=list(Format), default=Format.JSON, metavar="FORMAT",
                         help="json (default), yaml, table or tsv")  # fmt: skip
-    parser.add_argument("--query", metavar="JMESPATH", help="print only what this expression finds")
+    parser.add_argument("--query", type=check, metavar="JMESPATH", help="print only what this expression finds")
     parser.add_argument("--only-show-errors", action="store_true", help="no progress and no notes")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     for flags in (("-g", "--resource-group"), ("-w", "--workspace-name"), ("--subscription",)):
@@ -50,6 +52,13 @@ def yes(parser: argparse.ArgumentParser) -> None:
 def sets(arguments: argparse.Namespace) -> list[str]:
     """The ``--set`` arguments, whether given together or apart."""
     return [item for group in arguments.sets for item in group]
+
+
+def flags(given: Mapping[str, Any]) -> list[str]:
+    """What was ``given`` by flags of their own, key to value, as overrides of a file; None means not given."""
+    from penstock.manifest import Flag  # noqa: PLC0415 - 0.1 s that `up` need not wait for
+
+    return [Flag.of(f"--{key.replace('_', '-')}", key, value) for key, value in given.items() if value is not None]
 
 
 def traffic(text: str) -> dict[str, int]:

@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 def finish(context: Context, what: str, operation: Operation[T]) -> T:
     """Wait for ``operation`` and show its progress. When interrupted, the user learns that it goes on."""
-    with context.console.working(what) as say:
-        try:
+    try:
+        with context.console.working(what) as say:
             return operation.wait(progress=say)
-        except KeyboardInterrupt:
-            context.console.note(f"{what} goes on ({operation.name})")
-            raise
+    except KeyboardInterrupt:
+        context.console.note(f"{what} goes on ({operation.name})")
+        raise
 
 
 def note_all(context: Context, notes: Iterable[str]) -> None:

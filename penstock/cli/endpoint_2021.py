@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     elif parsed.deployment:
         overrides = [*arguments.sets(parsed)]
         if parsed.instance_count is not None:
-            overrides.append(f"instance_count={parsed.instance_count}")
+            overrides += arguments.flags({"instance_count": parsed.instance_count})
         before = context.client.deployments.get(parsed.name, parsed.deployment)
         message, fields = online_deployment.changed(context, before, overrides)
         if not fields:
@@ -144,9 +143,9 @@ def _carry_out(
 
 
 def _update_from_file(context: Context, parsed: argparse.Namespace) -> None:
-    overrides = [*arguments.sets(parsed), f"endpoint_name={json.dumps(parsed.name)}"]
+    overrides = [*arguments.sets(parsed), manifest.Flag.of("--name", "endpoint_name", parsed.name)]
     if parsed.deployment:
-        overrides.append(f"name={json.dumps(parsed.deployment)}")
+        overrides.append(manifest.Flag.of("--deployment", "name", parsed.deployment))
     loaded = manifest.load_deployment(parsed.deployment_file, overrides)
     changes.note_all(context, loaded.notes)
     name = loaded.value.name
@@ -183,7 +182,7 @@ def _take_back(context: Context, name: str, cause: PenstockError) -> None:
 
 
 def _load(context: Context, parsed: argparse.Namespace) -> manifest.ManifestEndpoint:
-    name = [f"name={json.dumps(parsed.name)}"] if parsed.name else []
+    name = arguments.flags({"name": parsed.name})
     loaded = manifest.load_endpoint(parsed.file, [*arguments.sets(parsed), *name])
     changes.note_all(context, loaded.notes)
     return loaded.value

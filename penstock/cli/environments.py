@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def create(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     source = parsed.file or manifest.Text("{}", "the command line", Path.cwd())
     conda_file = str(Path(parsed.conda_file).absolute()) if parsed.conda_file else ""
     given = {"name": parsed.name, "version": parsed.version, "conda_file": conda_file, "image": parsed.image}
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
+    overrides = arguments.flags({key: value for key, value in given.items() if value})
     loaded = manifest.load_environment(source, [*arguments.sets(parsed), *overrides])
     changes.note_all(context, loaded.notes)
     return shapes.environment(context.client.publisher.environment(loaded.value))

@@ -36,6 +36,12 @@ class Machine:
         found = PlatformFile.read(self.home)
         return found if found is not None and _is_control_plane(found.pid) else None
 
+    def lost(self) -> bool:
+        """Whether the control plane that said it runs is gone without a word, as after ``kill -9``."""
+        found = PlatformFile.read(self.home)
+        # Another process number space, as in a container that shares the home, shows no process and yet an answer.
+        return found is not None and not _is_control_plane(found.pid) and not _answers(found.api)
+
     def check_free(self, gateway_port: int, api_port: int, tls_port: int | None = None) -> None:
         """Make the home, and see that nothing is in the way of a start.
 

@@ -177,8 +177,8 @@ def _load(context: Context, parsed: argparse.Namespace) -> manifest.ManifestDepl
 def _overrides(parsed: argparse.Namespace) -> list[str]:
     given = {"name": parsed.name, "endpoint_name": parsed.endpoint_name} if parsed.file is not None else {}
     given["instance_count"] = getattr(parsed, "instance_count", None)
-    given["strict_environment"] = "true" if getattr(parsed, "strict_environment", False) else None
-    return [*arguments.sets(parsed), *(f"{key}={value}" for key, value in given.items() if value is not None)]
+    given["strict_environment"] = getattr(parsed, "strict_environment", False) or None
+    return [*arguments.sets(parsed), *arguments.flags(given)]
 
 
 def _name_arguments(parser: argparse.ArgumentParser) -> None:

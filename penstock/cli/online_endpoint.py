@@ -28,9 +28,9 @@ TABLE = Columns(
 
 def create(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Create an endpoint from a file, or from a name alone."""
-    overrides = arguments.sets(parsed) + ([f"name={json.dumps(parsed.name)}"] if parsed.name else [])
+    overrides = arguments.sets(parsed) + ([manifest.Flag.of("--name", "name", parsed.name)] if parsed.name else [])
     if parsed.auth_mode:
-        overrides.append(f"auth_mode={json.dumps(parsed.auth_mode)}")
+        overrides.append(manifest.Flag.of("--auth-mode", "auth_mode", parsed.auth_mode))
     if parsed.file is None and not parsed.name:
         raise UsageError("give the endpoint's file with --file, or its name with --name")
     source = parsed.file or manifest.Text("{}", "the command line", Path.cwd())
@@ -64,7 +64,7 @@ def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Change traffic, description, tags or properties."""
     name: str | None = parsed.name
     if parsed.file is not None:
-        given = [f"name={json.dumps(name)}"] if name else []
+        given = [manifest.Flag.of("--name", "name", name)] if name else []
         loaded = manifest.load_endpoint(parsed.file, [*arguments.sets(parsed), *given])
         changes.note_all(context, loaded.notes)
         name = loaded.value.name

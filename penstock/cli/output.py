@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
 import json
 import sys
@@ -26,14 +28,33 @@ WIDEST_CELL = 80
 
 
 class QueryError(PenstockError):
-    """``--query`` is no JMESPath expression, or fails on the data."""
+    """``--query`` fails on the data."""
+
+
+def check(expression: str) -> str:
+    """A JMESPath ``expression``, for argparse's ``type``: a mistake in it is told before anything is done.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be understood.
+    """
+    import jmespath  # noqa: PLC0415 - only when asked for
+    from jmespath.exceptions import JMESPathError, JMESPathTypeError  # noqa: PLC0415
+
+    try:
+        with contextlib.suppress(JMESPathTypeError):
+            jmespath.search(expression, None)  # which finds unknown functions, too
+    except JMESPathError as error:
+        # Its own words go on for lines, with a picture of the place.
+        cause = str(error).splitlines()[0].removeprefix("Invalid jmespath expression: ").rstrip(":")
+        raise argparse.ArgumentTypeError(f"'{expression}' is no JMESPath: {cause}") from None
+    return expression
 
 
 def query(data: Any, expression: str) -> Any:
     """What a JMESPath ``expression`` finds in ``data``.
 
     Raises:
-        QueryError: it cannot be understood.
+        QueryError: it does not fit the data.
     """
     import jmespath  # noqa: PLC0415 - only when asked for
     from jmespath.exceptions import JMESPathError  # noqa: PLC0415
@@ -41,7 +62,7 @@ def query(data: Any, expression: str) -> Any:
     try:
         return jmespath.search(expression, data)
     except JMESPathError as error:
-        raise QueryError(f"--query cannot be understood: {error}", hint="see https://jmespath.org") from None
+        raise QueryError(f"--query fails on the answer: {error}", hint="see https://jmespath.org") from None
 
 
 def render(data: Any, format_: Format, columns: Sequence[tuple[str, str]] = ()) -> str:

@@ -39,6 +39,7 @@ def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
     """Start a platform: in the foreground until Ctrl-C, or detached, returning once it is ready."""
     machine = _machine(context, parsed)
     tls = _tls(parsed)
+    _different(parsed, tls=bool(tls))
     machine.check_free(parsed.gateway_port, parsed.api_port, parsed.tls_port if tls else None)
     argv = [sys.executable, "-m", "controlplane"]
     environment = child_environment(
@@ -94,6 +95,17 @@ def status(context: Context, parsed: argparse.Namespace) -> Any:
         return endpoints
     instances = [shapes.instance(i) for i in client.deployments.instances()]
     return {**shapes.platform(client.status()), "endpoint_states": endpoints, "instances": instances}
+
+
+def _different(parsed: argparse.Namespace, *, tls: bool) -> None:
+    ports = {"--gateway-port": parsed.gateway_port, "--api-port": parsed.api_port}
+    if tls:
+        ports["--tls-port"] = parsed.tls_port
+    flags: dict[int, str] = {}
+    for flag, port in ports.items():
+        if port in flags:
+            raise UsageError(f"{flags[port]} and {flag} are both {port}, and each needs a port of its own")
+        flags[port] = flag
 
 
 def _tls(parsed: argparse.Namespace) -> dict[str, str]:

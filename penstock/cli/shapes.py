@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from penstock.names import reference, short_name
 from penstock.v1 import common_pb2, deployment_pb2, endpoint_pb2, environment_pb2, instance_pb2, model_pb2
 from penstock.v1.endpoint_service_pb2 import EndpointKeys, EndpointToken
@@ -191,10 +193,16 @@ def _status(line: str, conditions: Iterable[common_pb2.Condition]) -> dict[str, 
                 "reason": c.reason,
                 "message": c.message,
                 "detail": c.detail,
+                "last_transition_time": _time(c.last_transition_time) if c.HasField("last_transition_time") else None,
             }
             for c in conditions
         ],
     }
+
+
+def _time(moment: Timestamp) -> str:
+    """ISO 8601, in UTC and whole seconds."""
+    return f"{moment.ToDatetime():%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _retained(retained: Mapping[str, str]) -> dict[str, Any]:

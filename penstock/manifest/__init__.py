@@ -6,6 +6,7 @@ be wrong is said before anything is sent.
 """
 
 from penstock.manifest.load import Loaded, Text, load_deployment, load_endpoint, load_environment, load_model
+from penstock.manifest.overrides import Flag
 from penstock.manifest.traffic import TrafficError, parse_traffic
 from penstock.manifest.values import (
     AuthMode,
@@ -27,6 +28,7 @@ __all__ = [
     "AuthMode",
     "Code",
     "Dialect",
+    "Flag",
     "HttpRoute",
     "InferenceConfig",
     "Loaded",

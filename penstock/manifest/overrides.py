@@ -1,10 +1,12 @@
 """``--set a.b[0].c=value``: values given on the command line, laid over a file before it is read.
 
 They become nodes of the same tree, so they are checked like everything else; their position is the argument itself.
+What has a flag of its own, such as ``--name``, is a :class:`Flag`: a mistake in it is told by what was typed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +20,20 @@ _TEXTS = ("properties", "tags", "environment_variables")
 _STEP = re.compile(r"\.?([^.\[\]=]+)|\[(\d+)\]")
 
 
+class Flag(str):
+    """A ``PATH=VALUE`` that was given by a flag of its own."""
+
+    __slots__ = ("typed",)
+    typed: str
+
+    @classmethod
+    def of(cls, flag: str, path: str, value: str | int | bool) -> Flag:
+        """``flag`` (such as ``--name``) gave ``value`` to ``path``."""
+        made = cls(f"{path}={json.dumps(value)}")
+        made.typed = flag if value is True else f"{flag} {value}"
+        return made
+
+
 def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
     """``root`` with each ``PATH=VALUE`` put in; values are YAML, so ``3``, ``true`` and ``{a: b}`` are what they say.
 
@@ -25,7 +41,7 @@ def lay_over(root: Mapping, arguments: Iterable[str]) -> Mapping:
         ManifestError: an argument has another form, or its path does not fit the file.
     """
     for argument in arguments:
-        position = Position(f"--set {argument}")
+        position = Position(argument.typed if isinstance(argument, Flag) else f"--set {argument}")
         path, found, text = argument.partition("=")
         steps = _steps(path)
         if not found or not steps:

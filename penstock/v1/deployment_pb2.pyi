@@ -145,7 +145,9 @@ class Deployment(_message.Message):
     environment: _builtins.str
     """The environment it runs in, "environments/NAME/versions/VERSION" or ".../latest". Empty: the scorer's own."""
     instance_type: _builtins.str
-    """A machine size such as "Standard_F2s_v2", shown again; it gives the limits where `resources` does not."""
+    """A machine size such as "Standard_F2s_v2", kept and shown again. A backend that sets no limits by it says so in a
+    condition.
+    """
     instance_count: _builtins.int
     """Instances wanted, 0 to 1000. Default: 1."""
     model_mount_path: _builtins.str

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from penstock.v1 import instance_pb2 as penstock_dot_v1_dot_instance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/instance_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1apenstock/v1/instance.proto\"B\n\x12GetInstanceRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Instance\"o\n\x14ListInstancesRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListInstancesResponse\x12(\n\tinstances\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Instance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb0\x01\n\x0fInstanceService\x12\x45\n\x0bGetInstance\x12\x1f.penstock.v1.GetInstanceRequest\x1a\x15.penstock.v1.Instance\x12V\n\rListInstances\x12!.penstock.v1.ListInstancesRequest\x1a\".penstock.v1.ListInstancesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"penstock/v1/instance_service.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1apenstock/v1/instance.proto\"B\n\x12GetInstanceRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15penstock.dev/Instance\"\x7f\n\x14ListInstancesRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17penstock.dev/Deployment\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\"Z\n\x15ListInstancesResponse\x12(\n\tinstances\x18\x01 \x03(\x0b\x32\x15.penstock.v1.Instance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb0\x01\n\x0fInstanceService\x12\x45\n\x0bGetInstance\x12\x1f.penstock.v1.GetInstanceRequest\x1a\x15.penstock.v1.Instance\x12V\n\rListInstances\x12!.penstock.v1.ListInstancesRequest\x1a\".penstock.v1.ListInstancesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINSTANCEREQUEST']._serialized_start=139
   _globals['_GETINSTANCEREQUEST']._serialized_end=205
   _globals['_LISTINSTANCESREQUEST']._serialized_start=207
-  _globals['_LISTINSTANCESREQUEST']._serialized_end=318
-  _globals['_LISTINSTANCESRESPONSE']._serialized_start=320
-  _globals['_LISTINSTANCESRESPONSE']._serialized_end=410
-  _globals['_INSTANCESERVICE']._serialized_start=413
-  _globals['_INSTANCESERVICE']._serialized_end=589
+  _globals['_LISTINSTANCESREQUEST']._serialized_end=334
+  _globals['_LISTINSTANCESRESPONSE']._serialized_start=336
+  _globals['_LISTINSTANCESRESPONSE']._serialized_end=426
+  _globals['_INSTANCESERVICE']._serialized_start=429
+  _globals['_INSTANCESERVICE']._serialized_end=605
 # @@protoc_insertion_point(module_scope)

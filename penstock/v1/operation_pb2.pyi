@@ -19,7 +19,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OperationMetadata(_message.Message):
-    """The metadata of every google.longrunning.Operation here."""
+    """The metadata of every google.longrunning.Operation here. ListOperations takes a filter of terms joined by AND:
+    `target = "endpoints/NAME"`, `target : "part"`, `done = false`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

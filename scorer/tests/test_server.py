@@ -212,6 +212,18 @@ def test_a_run_longer_than_the_grace_is_cut_off(serve: Any) -> None:
     connection.close()
 
 
+def test_a_scorer_that_is_still_in_init_ends_at_once(serve: Any) -> None:
+    """Nobody waits for it: it has answered nobody yet."""
+    server = serve("import time\n\n\ndef init():\n    print('in init', flush=True)\n    time.sleep(600)\n\n\n"
+                   "def run(data):\n    return data\n", ready=False)  # fmt: skip
+    while "in init" not in server.out.read_text():
+        assert server.process.poll() is None
+        time.sleep(0.02)
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("how", ['{"_exit": 7}', '{"kill": 1}', '{"exit": 1}'])
 def test_a_worker_that_dies_is_replaced_while_others_serve(serve: Any, how: Any) -> None:
     server = serve(SCRIPT, "--worker_count", "2")

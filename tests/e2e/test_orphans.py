@@ -143,15 +143,31 @@ def test_a_second_platform_on_the_same_home_is_refused(running: tuple[Platform, 
     assert platform.score("house", {}, key=key).status == 200
 
 
-def test_ctrl_c_while_starting_leaves_nothing(fresh_platform: Platform) -> None:
+def is_the_control_plane(platform: Platform) -> bool:
+    """`penstock up` has just become the control plane, which has imported next to nothing of itself yet."""
+    return any("controlplane" in process.cmdline() for process in platform.processes())
+
+
+def has_the_home(platform: Platform) -> bool:
+    """It is about to import its parts, and to start them."""
+    return (platform.home / "lock").exists()
+
+
+def has_a_gateway(platform: Platform) -> bool:
+    """Envoy runs, and is not ready yet."""
+    return any(process.name() == "envoy" for process in platform.processes())
+
+
+@pytest.mark.parametrize("moment", [is_the_control_plane, has_the_home, has_a_gateway])
+def test_ctrl_c_while_starting_leaves_nothing(fresh_platform: Platform, moment: Callable[[Platform], bool]) -> None:
     platform = fresh_platform
-    process = subprocess.Popen(
-        platform.up_command(), env=platform.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    platform.until((platform.home / "lock").exists)
+    with (platform.home.parent / "up.log").open("wb") as log:
+        process = subprocess.Popen(platform.up_command(), env=platform.env(), stdout=log, stderr=log)
+    platform.until(lambda: moment(platform))
     process.send_signal(signal.SIGINT)
     process.wait(30)
     platform.until(lambda: platform.processes() == [])
+    assert "Traceback" not in platform.log()
 
 
 def test_a_home_that_was_moved_to_a_deep_folder_serves(fresh_platform: Platform, tmp_path: Path) -> None:

@@ -20,10 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from controlplane.backends.environments.wanted import Difference, Wanted, WantedEnvironment
+from controlplane.backends.environments.wanted import Difference, WantedEnvironment
 from controlplane.backends.process import files, grpc_packages, interpreters, scorer_wheel
 from controlplane.backends.process.failures import disk_error, end_of
 from controlplane.backends.process.fallback import build_nearest
@@ -133,7 +130,7 @@ class EnvironmentCache:
             folder=folder,
             options=wanted.options,
             scorer=f"{self._scorer.name}{extra} @ file://{wheel}",
-            overrides=_overrides(wanted.packages, self._scorer.requirements),
+            needs=self._scorer.requirements,
             held=held,
         )
         try:
@@ -179,12 +176,6 @@ class EnvironmentCache:
                 folder = self._folder.with_name("scorer")
                 self._wheel = await asyncio.to_thread(scorer_wheel.wheel_of, self._scorer, folder)
             return self._wheel
-
-
-def _overrides(packages: Sequence[Wanted], needs: Sequence[str]) -> tuple[str, ...]:
-    """Where the user and the scorer both name a package, the user's word holds."""
-    names = {canonicalize_name(Requirement(need).name) for need in needs}
-    return tuple(each.line for each in packages if each.name in names and each.specifier)
 
 
 def _failure(error: UvError) -> PreparationError:

@@ -104,6 +104,14 @@ _RULES = [
         "there is no {name}{version} on the package index",
     ),
     _Rule(
+        re.compile(
+            rf"only the following versions of {_NAME} are available:.*? require "
+            rf"(?P=name)(?:\[[\w,]*\])?{_VERSION}(?=[\s,]|$)"
+        ),
+        Obstacle.NO_VERSION,
+        "there is no {name}{version} on the package index",
+    ),
+    _Rule(
         re.compile(rf"only {_NAME}{_VERSION}(?:,\S+)? (?:is|are) available"),
         Obstacle.NO_VERSION,
         "there is no version of {name} on the package index that would do",

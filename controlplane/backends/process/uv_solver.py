@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from controlplane.backends.environments.wanted import Wanted
 from controlplane.backends.process.fallback import above_and_below
 from controlplane.backends.process.interpreters import Interpreter
@@ -24,7 +27,8 @@ class UvSolver:
     folder: Path
     options: tuple[str, ...]
     scorer: str
-    overrides: tuple[str, ...]
+    needs: tuple[str, ...]
+    """The scorer's own, extras and all."""
     held: int
 
     async def solve(
@@ -36,7 +40,7 @@ class UvSolver:
                 [*self.options, *packages, self.scorer],
                 interpreter,
                 sources=sources,
-                overrides=self.overrides,
+                overrides=_overrides(packages, self.needs),
                 log=self.folder / "build.log",
                 held=self.held,
             )
@@ -89,3 +93,11 @@ class UvSolver:
                     await self.uv.compile([*self.options, package], interpreter, more=more, held=self.held)
                     return True
         return False
+
+
+def _overrides(packages: Sequence[str], needs: Sequence[str]) -> tuple[str, ...]:
+    """Where the user and the scorer both name a package, the user's word holds: as far as it does by now."""
+    names = {canonicalize_name(Requirement(need).name) for need in needs}
+    pinned = (each for each in packages if not each.startswith(("git+", "https://", "http://")))
+    asked = [(each, Requirement(each)) for each in pinned]
+    return tuple(line for line, each in asked if canonicalize_name(each.name) in names and each.specifier)

@@ -2,7 +2,8 @@
 
 granian reads its certificate once. So a second granian takes over the same socket with the new files, and the first
 goes: for a while it answers each request with ``connection: close``, so that clients come back to the second by
-themselves; then it is drained, when nobody has used what is still open for longer than clients keep it.
+themselves; then it is drained, when nobody has used what is still open for longer than clients keep it. A connection
+in the midst of its handshake is closed then: nothing was sent on it, and whoever opened it opens another.
 """
 
 from __future__ import annotations

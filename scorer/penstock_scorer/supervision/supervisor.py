@@ -93,7 +93,7 @@ class Supervisor:
                 deadline = time.monotonic() + self._settings.drain_seconds + _KILL_AFTER_GRACE_S
                 self._close()
                 for child in self._children.values():
-                    child.terminate()
+                    self._dismiss(child)
             failure = self._reap(stopping=stopping)
             if failure is not None:
                 self._kill_all()
@@ -199,6 +199,13 @@ class Supervisor:
             if due <= now:
                 del self._replace_at[index]
                 self._fork(index)
+
+    def _dismiss(self, child: Child) -> None:
+        """Have it finish what it has. One that never answered has nothing, and may be minutes into its init()."""
+        if self._serving and child.ready:
+            child.terminate()
+        else:
+            child.kill()
 
     def _kill_all(self) -> None:
         for child in self._children.values():

@@ -65,12 +65,13 @@ class Secure:
             connection.close()
 
     def shown(self) -> str:
-        """The name in the certificate shown now."""
-        with (
-            socket.create_connection(("localhost", self.port)) as link,
-            self.papers.client(self.caller).wrap_socket(link, server_hostname="localhost") as secure,
-        ):
-            return secure.getpeercert()["subject"][0][0][1]
+        """The name in the certificate shown now; empty when the listener went in the midst of the handshake."""
+        with socket.create_connection(("localhost", self.port), 20) as link:
+            try:
+                with self.papers.client(self.caller).wrap_socket(link, server_hostname="localhost") as secure:
+                    return secure.getpeercert()["subject"][0][0][1]
+            except (ssl.SSLEOFError, ConnectionResetError):
+                return ""
 
 
 @pytest.fixture
@@ -228,7 +229,7 @@ def wait(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 class Steady(threading.Thread):
-    """A client that connects anew only when it was told that the connection closes."""
+    """A client that connects anew when it was told that the connection closes, or when a handshake broke off."""
 
     def __init__(self, secure: Secure) -> None:
         super().__init__()
@@ -247,9 +248,7 @@ class Steady(threading.Thread):
         while not self._ended.is_set():
             try:
                 if connection is None:
-                    connection = self._secure.connection()
-                    connection.connect()
-                    self.opened += 1
+                    connection = self._connected()
                 connection.request("POST", "/score", "0", {"content-type": "application/json"})
                 answer = connection.getresponse()
                 answer.read()
@@ -264,3 +263,15 @@ class Steady(threading.Thread):
                 return
         if connection is not None:
             connection.close()
+
+    def _connected(self) -> http.client.HTTPSConnection:
+        for _ in range(3):
+            connection = self._secure.connection()
+            try:
+                connection.connect()
+            except (ssl.SSLEOFError, ConnectionResetError):
+                connection.close()
+            else:
+                self.opened += 1
+                return connection
+        raise ConnectionError("three handshakes in a row broke off")

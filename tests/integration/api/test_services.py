@@ -145,6 +145,15 @@ async def test_operations_are_listed_newest_first_and_forgotten(client: Client) 
         operations_proto_pb2.ListOperationsRequest(page_size=1, page_token=page.next_page_token)
     )
     assert [operation.name for operation in page.operations] == [first.name]
+    for text, found in (
+        ('target = "endpoints/house"', [first]),
+        ("target : HOUSE AND done = false", [second, first]),
+        ("done = true", []),
+    ):
+        page = await client.operations.ListOperations(operations_proto_pb2.ListOperationsRequest(filter=text))
+        assert [operation.name for operation in page.operations] == [operation.name for operation in found]
+    with pytest.raises(grpc.aio.AioRpcError, match="there are: target, done"):
+        await client.operations.ListOperations(operations_proto_pb2.ListOperationsRequest(filter="verb = create"))
     await client.operations.DeleteOperation(operations_proto_pb2.DeleteOperationRequest(name=first.name))
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await client.operations.GetOperation(operations_proto_pb2.GetOperationRequest(name=first.name))
@@ -468,6 +477,14 @@ async def test_instances_are_what_is_recorded_and_seen(client: Client) -> None:
         instance_pb2.INSTANCE_STATE_READY,
         instance_pb2.INSTANCE_STATE_DRAINING,
     ]
+    for text, ids in (("state = READY", [1]), ("state = pending", [0]), ('name : "stance" AND state = READY', [1])):
+        some = await client.instances.ListInstances(
+            instance_service_pb2.ListInstancesRequest(parent=BLUE, filter=text, page_size=1)
+        )
+        assert [i.name for i in some.instances] == [f"{BLUE}/instances/instance{n}" for n in ids]
+        assert some.next_page_token == ""
+    with pytest.raises(grpc.aio.AioRpcError, match="there are: name, state"):
+        await client.instances.ListInstances(instance_service_pb2.ListInstancesRequest(parent=BLUE, filter="pid = 7"))
     got = await client.instances.GetInstance(
         instance_service_pb2.GetInstanceRequest(name=f"{BLUE}/instances/instance1")
     )

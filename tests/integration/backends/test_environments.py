@@ -94,6 +94,14 @@ async def test_the_users_pins_win_over_the_scorers_needs(tmp_path: Path, scorer:
     assert (packages(environment), environment.differences) == ({"six": "1.16.0"}, ())
 
 
+async def test_a_pin_that_the_scorer_names_too_is_relaxed_like_any_other(tmp_path: Path, scorer: ScorerSource) -> None:
+    needy = replace(scorer, metadata=scorer.metadata + "Requires-Dist: six>=1.10\n")
+    cache = EnvironmentCache(tmp_path / "environments", needy, Uv.find(os.environ), os.environ)
+    environment = await build(cache, conda.read("dependencies: [six=1.15.9]"))
+    assert packages(environment) == {"six": "1.16.0"}
+    assert [each.text for each in environment.differences] == ["six 1.15.9 -> 1.16.0: there is no such version"]
+
+
 async def test_a_scorer_that_does_not_run_there_is_found_out_now(tmp_path: Path, scorer: ScorerSource) -> None:
     (scorer.package / "__main__.py").write_text("import no_such_module")
     cache = EnvironmentCache(tmp_path / "environments", scorer, Uv.find(os.environ), os.environ)

@@ -101,10 +101,27 @@ def test_a_query_as_tsv_is_the_bare_value(cli: Cli, blue: None) -> None:
     assert ran.out == "http://localhost:8080/endpoints/diabetes/score\n"
 
 
-def test_a_query_that_is_none(cli: Cli, blue: None) -> None:
-    ran = cli("online-endpoint", "show", "-n", "diabetes", "--query", "traffic[")
+@pytest.mark.parametrize("query", ["traffic[", "a..b", "'", "nofunction(@)"])
+def test_a_query_that_is_none_is_told_before_anything_is_done(cli: Cli, blue: None, query: str) -> None:
+    ran = cli("online-endpoint", "create", "-n", "other", "--query", query)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"argument --query: '{query}' is no JMESPath: " in ran.err.splitlines()[-1]
+    assert cli("online-endpoint", "list", "--query", "[].name").json() == ["diabetes"]
+
+
+def test_a_query_that_the_answer_does_not_fit(cli: Cli, blue: None) -> None:
+    ran = cli("online-endpoint", "show", "-n", "diabetes", "--query", "abs(name)")
     assert (ran.code, ran.out) == (1, "")
-    assert "--query cannot be understood" in ran.err
+    assert "--query fails on the answer" in ran.err
+
+
+def test_a_condition_tells_since_when(cli: Cli, blue: None, platform: FakePlatform) -> None:
+    condition = platform.deployments["endpoints/diabetes/deployments/blue"].conditions.add(type="InstancesReady")
+    shown = cli("online-deployment", "show", "-n", "blue", "-e", "diabetes").json()["conditions"]
+    assert shown[-1]["last_transition_time"] is None
+    condition.last_transition_time.FromJsonString("2026-11-21T07:00:00.5Z")
+    shown = cli("online-deployment", "show", "-n", "blue", "-e", "diabetes").json()["conditions"]
+    assert shown[-1]["last_transition_time"] == "2026-11-21T07:00:00Z"
 
 
 def test_credentials_and_their_renewal(cli: Cli, blue: None) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock.cli import machine as machine_module
+from penstock.cli.console import Console
+from penstock.cli.context import Context
 from penstock.cli.machine import Machine
+from penstock.cli.main import main
 from penstock.errors import PlatformError
-from penstock.settings import PlatformFile
+from penstock.settings import PlatformFile, Settings
 
 pytestmark = pytest.mark.integration
 STAND_IN = Path(__file__).with_name("fake_controlplane.py")
@@ -80,6 +85,40 @@ def test_after_kill_9_the_rest_is_swept_and_up_works_again(platform: Platform) -
     platform.down()
     assert platform.swept
     platform.up()
+
+
+def test_a_control_plane_that_is_gone_without_a_word_is_told_apart(platform: Platform) -> None:
+    assert not platform.machine.lost()
+    ready = platform.up()
+    assert not platform.machine.lost()
+    os.kill(ready.pid, signal.SIGKILL)
+    platform.machine._daemon.wait(10)
+    assert platform.machine.lost()
+    context = Context(Console(sys.stderr), Settings(home=platform.home))
+    with pytest.raises(PlatformError, match="has ended unexpectedly; what served goes on serving"):
+        assert context.client
+
+
+def test_a_home_shared_with_another_process_number_space_is_not_taken_for_lost(platform: Platform) -> None:
+    platform.home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        told = {"api": f"127.0.0.1:{elsewhere.getsockname()[1]}", "gateway": "http://localhost:1", "pid": os.getpid()}
+        (platform.home / "platform.json").write_text(json.dumps(told))
+        assert not platform.machine.lost()
+    (platform.home / "platform.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--gateway-port", "9001", "--api-port", "9001"), "--gateway-port and --api-port are both 9001"),
+        (("--tls-dev", "--tls-port", "50051"), "--api-port and --tls-port are both 50051"),
+    ],
+)
+def test_one_port_for_two_things(platform: Platform, flags: tuple[str, ...], says: str, capsys: Any) -> None:
+    assert main(["up", "--home", str(platform.home), *flags]) == 2
+    assert f"error: {says}, and each needs a port of its own" in capsys.readouterr().err
+    assert not platform.home.exists()
 
 
 def test_down_without_a_platform(platform: Platform) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.errors import InvalidArgumentError
 from controlplane.domain.filters import Filter, FilterField, parse_filter, quoted
+from controlplane.domain.instances import InstanceState
 from controlplane.domain.status import ProvisioningState
 
 ALL = tuple(FilterField)
@@ -19,25 +20,29 @@ keys = st.from_regex(r"[A-Za-z0-9_./-]{1,10}", fullmatch=True)
     names=st.lists(words, max_size=2),
     parts=st.lists(words, max_size=2),
     tags=st.lists(st.tuples(words, words), max_size=2),
-    states=st.lists(st.sampled_from(ProvisioningState), max_size=2),
+    states=st.lists(st.sampled_from([*ProvisioningState, *InstanceState]), max_size=2),
     anonymous=st.none() | st.booleans(),
+    done=st.none() | st.booleans(),
 )
 def test_terms_written_out_are_read_back(
+    *,
     names: list[str],
     parts: list[str],
     tags: list[tuple[str, str]],
-    states: list[ProvisioningState],
+    states: list[ProvisioningState | InstanceState],
     anonymous: bool | None,
+    done: bool | None,
 ) -> None:
     terms = [
         *(f"name = {quoted(name)}" for name in names),
         *(f"name:{quoted(part)}" for part in parts),
         *(f"tags.{quoted(key)} = {quoted(value)}" for key, value in tags),
-        *(f"provisioning_state={state.value.upper()}" for state in states),
+        *(f"{'state' if isinstance(state, InstanceState) else 'provisioning_state'}={state.name}" for state in states),
         *([] if anonymous is None else [f"anonymous = {str(anonymous).lower()}"]),
+        *([] if done is None else [f"done = {str(done).lower()}"]),
     ]
     assert parse_filter(" AND ".join(terms), ALL) == Filter(
-        tuple(names), tuple(parts), tuple(tags), tuple(states), anonymous
+        tuple(names), tuple(parts), tuple(tags), tuple(states), anonymous, done
     )
 
 
@@ -79,7 +84,9 @@ def test_every_term_must_hold() -> None:
         ("name = a OR name = b", "joined by AND"),
         ("nam = a", "there are: name, tags.KEY"),
         ("tags = a", "cannot be filtered by"),
-        ("tags.a : b", "works on name alone"),
+        ("tags.a : b", "works on name, target alone"),
+        ("state = happy", "is one of PENDING, STARTING"),
+        ("done = soon", "true or false"),
         ('name = "a', "does not end"),
         ("provisioning_state = happy", "is one of CREATING"),
         ("anonymous = maybe", "true or false"),

@@ -15,6 +15,12 @@ hint: Wheels are required for `scikit-learn` because building from source is dis
 NO_VERSION = """error: No solution found when resolving dependencies
   cause: Because there is no version of six==9.9.9 and you require six==9.9.9, we can conclude that your requirements are unsatisfiable.
 """  # noqa: E501
+NO_VERSION_LIKE_IT = """error: No solution found when resolving dependencies
+  cause: Because only the following versions of six are available:
+             six<1.15.9.dev0
+             six>1.15.10.dev0
+         and you require six==1.15.9.*, we can conclude that your requirements are unsatisfiable.
+"""
 NO_PACKAGE = """error: No solution found when resolving dependencies
   cause: Because nope was not found in the package registry and you require nope, we can conclude that your requirements are unsatisfiable.
 """  # noqa: E501
@@ -40,6 +46,7 @@ REFUSED = """error: Failed to fetch: `https://example.org/simple/six/`
         (TAG, Obstacle.NO_WHEEL, ("tensorflow",), "there is no build of tensorflow==1.15.0 for this Python"),
         (NO_WHEEL, Obstacle.NO_WHEEL, ("scikit-learn",), "there is no build of scikit-learn==0.22.1 for this Python"),
         (NO_VERSION, Obstacle.NO_VERSION, ("six",), "there is no six==9.9.9 on the package index"),
+        (NO_VERSION_LIKE_IT, Obstacle.NO_VERSION, ("six",), "there is no six==1.15.9.* on the package index"),
         (NO_PACKAGE, Obstacle.NO_PACKAGE, ("nope",), "there is no package 'nope' on the package index"),
         (CONFLICT, Obstacle.CONFLICT, ("requests", "urllib3"), "requests==2.20.0 depends on urllib3"),
         (BUILD, Obstacle.BUILD_FAILED, ("pycocotools",), "pycocotools==2.0.1 has to be built from source"),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
-from penstock.cli.output import Format, QueryError, query, render
+from penstock.cli.output import Format, QueryError, check, query, render
 
 ROWS = [
     {"name": "blue", "traffic": {"a": 90, "b": 10}, "ready": 2, "on": True, "none": None},
@@ -57,6 +59,18 @@ def test_yaml_keeps_the_order() -> None:
 
 def test_queries() -> None:
     assert query(ROWS, "[?ready > `5`].name") == ["a-longer-name"]
-    for wrong in ("[", "nothing(@)", "abs(@)"):
-        with pytest.raises(QueryError, match="--query cannot be understood"):
-            query(ROWS, wrong)
+    with pytest.raises(QueryError, match="--query fails on the answer"):
+        query(ROWS, "abs(@)")
+
+
+@pytest.mark.parametrize("wrong", ["[", "a..b", "'", "nothing(@)"])
+def test_what_is_no_query(wrong: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        check(wrong)
+    assert str(caught.value).startswith(f"'{wrong}' is no JMESPath: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fine", ["[].name", "abs(@)", "length(traffic)"])
+def test_what_only_the_answer_can_tell_is_let_through(fine: str) -> None:
+    assert check(fine) == fine

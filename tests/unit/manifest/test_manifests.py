@@ -218,6 +218,15 @@ deployments:
         with pytest.raises(ManifestError, match="--set"):
             endpoint("name: abc\ndeployments: [{name: blue}]\n", override)
 
+    def test_a_wrong_flag_is_named_as_it_was_typed(self) -> None:
+        with pytest.raises(ManifestError, match=r"^--name 1bad: `name: 1bad` is no valid name"):
+            endpoint("{}", manifest.Flag.of("--name", "name", "1bad"))
+        with pytest.raises(ManifestError, match=r"^--instance-count -1: `instance_count`"):
+            deployment("name: blue\n", manifest.Flag.of("--instance-count", "instance_count", -1))
+
+    def test_a_name_is_a_text_whatever_yaml_makes_of_it(self) -> None:
+        assert endpoint("{}", manifest.Flag.of("--name", "name", "yes")).name == "yes"
+
     def test_a_wrong_override_is_named_as_it_was_given(self) -> None:
         for override in ("instance_count=many", 'model={path: "/no/such"}'):
             with pytest.raises(ManifestError) as refused:

@@ -29,6 +29,23 @@ async def test_a_deployment_comes_up_and_is_routed(platform: Platform) -> None:
     assert platform.state.trees["house"].endpoint.report.state is ProvisioningState.SUCCEEDED
 
 
+async def test_whoever_waits_is_told_what_for(platform: Platform) -> None:
+    platform.backend.build_seconds = 5
+    platform.backend.startup = 60
+    await create_blue(platform, count=2)
+    await asyncio.sleep(120)
+    told = [line for target, line in platform.state.progress if target == "endpoints/house/deployments/blue"]
+    assert told[:3] == ["preparing the environment", "building", "0 of 2 instances answer"]
+    platform.state.progress.clear()
+    platform.backend.build_seconds = 0
+    platform.backend.broken.add("v2.py")
+    platform.state.update_deployment("blue", script="v2.py")
+    platform.reconciler.wake("house", "blue")
+    await asyncio.sleep(600)
+    told = [line for target, line in platform.state.progress if target == "endpoints/house/deployments/blue"]
+    assert any(line.startswith("init() raised") for line in told), told
+
+
 async def test_traffic_waits_for_a_deployment_that_does_not_answer_yet(platform: Platform) -> None:
     await create_blue(platform)
     platform.state.set_traffic({"blue": 100})
@@ -119,7 +136,6 @@ async def test_a_deployment_that_cannot_be_built_fails_and_says_why(platform: Pl
     report = platform.state.deployment("blue").report
     assert report.state is ProvisioningState.FAILED
     assert any("no version of nosuch" in c.message for c in report.conditions)
-    assert ("endpoints/house/deployments/blue", "building") in platform.state.progress
 
 
 async def test_a_failing_update_leaves_what_serves(platform: Platform) -> None:
