@@ -45,8 +45,8 @@ test: setup ## Run the tests (under 15 minutes on 2 cores)
 	@$(PYTEST) -m "not slow" $(SPREAD)
 
 .PHONY: test-slow
-test-slow: setup ## Run the long tests: soak, crash storms
-	@$(PYTEST) -m slow
+test-slow: setup ## Run the long tests: soaks, crash storms, ten minutes of random changes (about 17 minutes)
+	@$(PYTEST) -m slow $(SPREAD)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that need no real component
