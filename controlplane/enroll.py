@@ -67,8 +67,9 @@ def _enroll(home: Home, parsed: argparse.Namespace) -> None:
         ip_address(listen_address.strip("[]"))
     except ValueError:
         raise EnrolmentError(f"--listen takes an IP address and a port, and {parsed.listen!r} is none") from None
-    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port, parsed.days)
-    Enrolments(home.enrolments).add(admitted)
+    enrolments = Enrolments(home.enrolments)
+    admission = enrolments.admission(parsed.name)
+    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port, parsed.days, admission)
     settings = enrolment.settings_of(
         GatewaySettings(_UNSET, _UNSET, _UNSET, _UNSET), parsed.name, listen_address, listen_port, parsed.tls_port
     )
@@ -77,8 +78,10 @@ def _enroll(home: Home, parsed: argparse.Namespace) -> None:
     for name, content in enrolment.files(settings, host, port).items():
         write_private(folder / name, content.encode())
     write_private(folder / enrolment.AUTHORITY, issuer.authority)
-    # Last: an Envoy that runs from this folder takes the renewed certificate when it appears.
-    write_private(folder / enrolment.IDENTITY, issuer.issue(identity.gateway(parsed.name), Use.CALL).pem)
+    # The rest is there: an Envoy that runs from this folder takes the renewed certificate when it appears.
+    write_private(folder / enrolment.IDENTITY, issuer.issue(identity.gateway(admitted.peer), Use.CALL).pem)
+    # Last: what failed half-way lets nobody in.
+    enrolments.add(admitted)
 
 
 def _control_plane(home: Home, given: str | None) -> tuple[str, int]:
@@ -95,9 +98,10 @@ def _control_plane(home: Home, given: str | None) -> tuple[str, int]:
 def _announced(home: Home) -> str:
     try:
         address = str(json.loads((home.folder / "platform.json").read_bytes()).get("ads") or "")
-        return "" if ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified else address
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, ValueError):
         return ""
+    try:
+        return "" if ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified else address
     except ValueError:
         return address  # a name
 

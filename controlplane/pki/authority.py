@@ -84,7 +84,10 @@ class Authority:
             write_private(file, held)
         else:
             authority = cls._read(file, held, now)
-        write_private(file.with_name("ca.pem"), authority.pem)
+        beside = file.with_name("ca.pem")
+        # Not each time: whoever enrolls a gateway opens the authority beside a platform that starts.
+        if not beside.exists() or beside.read_bytes() != authority.pem:
+            write_private(beside, authority.pem)
         return authority
 
     def issue(self, identity: str, use: Use, now: datetime, life: timedelta, hosts: Sequence[str] = ()) -> Leaf:

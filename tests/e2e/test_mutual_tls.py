@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -175,18 +176,25 @@ def test_a_gateway_on_another_machine(platform: Platform, tmp_path: Path) -> Non
         assert _status(port, key) == 200
         # It renews its certificate by itself, and Envoy takes it up.
         before = (folder / "identity.pem").read_bytes()
+        # Straight there, as Envoy goes, whatever proxy the environment names.
+        platform.environment["grpc_proxy"] = "http://127.0.0.1:1"
         renewed = platform.json("gateway", "renew", folder)
+        del platform.environment["grpc_proxy"]
         assert renewed["expires"] > datetime.now(UTC).isoformat()
         assert (folder / "identity.pem").read_bytes() != before
         assert (folder / "identity.pem").stat().st_mode & 0o777 == 0o600
         # Expelled, it is told nothing more.
         platform.cli("gateway", "expel", "edge")
+        platform.until(lambda: [each["name"] for each in platform.json("gateway", "config")] == ["gateway"], 10)
         assert "does not let this gateway in any more" in platform.cli("gateway", "renew", folder, check=False).stderr
     with gateway_elsewhere(folder):
         platform.until(lambda: "turned away" in platform.log())
         assert [each["name"] for each in platform.json("gateway", "config")] == ["gateway"]
-        # And enrolled again, it is let in without a restart.
+        # Its name is given anew: what was its certificate opens nothing.
+        copy = shutil.copytree(folder, tmp_path / "stolen", ignore=shutil.ignore_patterns("admin.sock"))
         platform.cli(*enroll)
+        assert "does not let this gateway in any more" in platform.cli("gateway", "renew", copy, check=False).stderr
+        # It itself was enrolled again, and is let in without a restart.
         platform.until(lambda: _status(port, key) == 200)
 
 
@@ -242,6 +250,7 @@ def test_who_cannot_be_enrolled(fresh_platform: Platform, tmp_path: Path) -> Non
     platform.flags = ("--ads-address", f"0.0.0.0:{free_port()}")
     platform.start()
     assert "--instance-host" in platform.log()
+    assert "--instance-host" in platform.json("status")["problems"][0]
     assert "nobody knows by which address" in refused("enroll", "edge")
     assert "takes HOST:PORT" in refused("enroll", "edge", "--control-plane", "here")
     assert "takes an IP address" in refused("enroll", "edge", "--control-plane", "here:1", "--listen", "there:1")
