@@ -55,12 +55,13 @@ def main() -> int:
 
 def _enroll(home: Home, parsed: argparse.Namespace) -> None:
     clock = SystemClock()
-    if not home.authority.exists():
+    if not (home.authority.exists() and home.gateway_authority.exists()):
         raise EnrolmentError(
             f"the platform on {home.folder} lets no gateway in from another machine",
             hint="Start it with `penstock up --ads-address HOST:PORT`.",
         )
-    issuer = Issuer(Authority.open(home.authority, clock.now()), clock, timedelta(days=parsed.days))
+    trusted = Authority.open(home.authority, clock.now())
+    issuer = Issuer(Authority.open(home.gateway_authority, clock.now()), clock, timedelta(days=parsed.days))
     host, port = _control_plane(home, parsed.control_plane)
     listen_address, listen_port = _split(parsed.listen, "--listen")
     try:
@@ -77,7 +78,7 @@ def _enroll(home: Home, parsed: argparse.Namespace) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in enrolment.files(settings, host, port).items():
         write_private(folder / name, content.encode())
-    write_private(folder / enrolment.AUTHORITY, issuer.authority)
+    write_private(folder / enrolment.AUTHORITY, trusted.pem)
     # The rest is there: an Envoy that runs from this folder takes the renewed certificate when it appears.
     write_private(folder / enrolment.IDENTITY, issuer.issue(identity.gateway(admitted.peer), Use.CALL).pem)
     # Last: what failed half-way lets nobody in.

@@ -67,6 +67,8 @@ class MutualTls:
         home = settings.home
         life = timedelta(seconds=settings.certificate_seconds)
         self.issuer = Issuer(Authority.open(home.authority, clock.now()), clock, life)
+        # What a gateway that was expelled has of its own may live for months, and opens no instance.
+        self._admitting = Issuer(Authority.open(home.gateway_authority, clock.now()), clock, life)
         self._clients = Renewing(self.issuer, identity.GATEWAYS, Use.CALL)
         self._enrolments = Enrolments(home.enrolments)
         self._shown: Leaf | None = None
@@ -90,7 +92,7 @@ class MutualTls:
                 return None
             return enrolment.settings_of(gateway, found.name, found.listen_address, found.listen_port, found.tls_port)
 
-        return AdsPort(address, credentials(pair, self.issuer.authority), enrolled)
+        return AdsPort(address, credentials(pair, self._admitting.authority), enrolled)
 
     def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """What gateways of other machines call to renew their certificates."""
@@ -134,7 +136,7 @@ class MutualTls:
     def _next_of(self, peer: str) -> bytes:
         found = self._enrolments.of_peer(peer)
         life = timedelta(days=found.days) if found is not None else None
-        return self.issuer.issue(identity.gateway(peer), Use.CALL, life=life).pem
+        return self._admitting.issue(identity.gateway(peer), Use.CALL, life=life).pem
 
     async def _forever(self) -> None:
         pause = min(_LONGEST_PAUSE_SECONDS, self.issuer.life.total_seconds() / _SHARES)

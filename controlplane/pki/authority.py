@@ -1,4 +1,4 @@
-"""The platform's own certificate authority: one key, which never leaves the home, and what it signs.
+"""A certificate authority of the platform's own: one key, which never leaves the home, and what it signs.
 
 ECDSA on P-256. What a certificate may be used for is in it, and checked by whoever is shown it: an instance's is good
 for answering and never for calling, so the user's code, which can read it, opens nothing with it.
@@ -29,8 +29,8 @@ class AuthorityError(Exception):
 
     reason = "AuthorityInvalid"
     hint = (
-        "Bring pki/authority.pem back from a backup of the home; or remove the folder pki, restart, and enroll the "
-        "gateways of other machines again."
+        "Bring the folder pki back from a backup of the home; or remove it, restart, and enroll the gateways of other "
+        "machines again."
     )
 
 

@@ -168,6 +168,14 @@ def test_a_gateway_on_another_machine(platform: Platform, tmp_path: Path) -> Non
         assert _status(port, "wrong") == 401
         names = [each["name"] for each in platform.json("gateway", "config")]
         assert sorted(names) == ["edge", "gateway"]
+        # What it shows to the control plane opens no instance: it outlives what gateways show there.
+        context = ssl.create_default_context(cafile=str(platform.home / "pki" / "ca.pem"))
+        context.check_hostname = False
+        context.load_cert_chain(folder / "identity.pem")
+        secure = http.client.HTTPSConnection(*address(platform), context=context, timeout=10)
+        with pytest.raises(OSError):  # noqa: PT011 - the connection ends, one way or another
+            _ask(secure, key)
+        secure.close()
         # It goes on while the control plane is away, and comes back to the next one.
         platform.kill()
         assert _status(port, key) == 200
@@ -233,6 +241,9 @@ def test_what_stops_the_start(fresh_platform: Platform) -> None:
     authority.write_text("broken")
     assert "authority.pem does not hold a certificate and its key in PEM" in _refused(platform)
     authority.write_bytes(held_back)
+    (platform.home / "pki" / "gateways" / "authority.pem").write_text("broken")
+    assert "gateways/authority.pem does not hold a certificate and its key in PEM" in _refused(platform)
+    (platform.home / "pki" / "gateways" / "authority.pem").write_bytes(held_back)
     platform.start()
 
 

@@ -18,7 +18,8 @@ from controlplane.settings import Home
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     home = Home(tmp_path / "home")
     home.make()
-    Authority.open(home.authority, datetime.now(UTC))
+    for file in (home.authority, home.gateway_authority):
+        Authority.open(file, datetime.now(UTC))
     monkeypatch.setenv("PENSTOCK_HOME", str(home.folder))
     return home
 
@@ -36,6 +37,9 @@ def test_what_one_is_given_names_its_admission(home: Home, tmp_path: Path, monke
     admitted = Enrolments(home.enrolments).find("edge")
     assert admitted is not None
     assert uri == f"spiffe://penstock/gateway/edge/{admitted.admission}"
+    # It is signed by the authority for gateways, and trusts the other.
+    held.verify_directly_issued_by(load_pem_x509_certificate(home.gateway_authority.read_bytes()))
+    assert (tmp_path / "edge" / "ca.pem").read_bytes() == home.authority.with_name("ca.pem").read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"ads": "0.0.0.0:1"}', b'{"ads": "[::]:1"}'])
@@ -64,10 +68,11 @@ def test_what_cannot_be_written_lets_nobody_in(
     assert Enrolments(home.enrolments).find("edge") is None
 
 
+@pytest.mark.parametrize("which", ["authority", "gateway_authority"])
 def test_a_damaged_authority_is_a_sentence(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], which: str
 ) -> None:
-    home.authority.write_text("broken")
+    getattr(home, which).write_text("broken")
     assert run(monkeypatch, tmp_path / "edge", "--control-plane", "here:1") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "does not hold a certificate and its key in PEM" in line
