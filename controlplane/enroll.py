@@ -40,16 +40,17 @@ def main() -> int:
     parsed = parser.parse_args()
     try:
         home = Settings().home
+    except ValidationError as error:
+        return _fail(f"the setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong")
+    try:
         if parsed.expel:
             Enrolments(home.enrolments).remove(parsed.name)
         else:
             _enroll(home, parsed)
     except (EnrolmentError, AuthorityError) as error:
         return _fail(str(error), error.hint)
-    except ValidationError as error:
-        return _fail(f"the setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong")
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror or error}")
+        return _fail(f"{error.filename or parsed.output or home.folder}: {error.strerror or error}")
     return 0
 
 

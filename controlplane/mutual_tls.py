@@ -35,6 +35,7 @@ _SHARES = 20
 """How often in a certificate's life it is looked whether it is to be renewed."""
 _LONGEST_PAUSE_SECONDS = 1.0
 """How long a gateway that is expelled goes on being told things, at most."""
+_NOTICE = timedelta(days=90)
 Show = Callable[[Certificate, bytes], Awaitable[None]]
 """Gives gateways what they show to instances, and the authority (PEM) they trust."""
 
@@ -66,9 +67,11 @@ class MutualTls:
         self._settings, self._show, self._look = settings, show, look
         home = settings.home
         life = timedelta(seconds=settings.certificate_seconds)
-        self.issuer = Issuer(Authority.open(home.authority, clock.now()), clock, life)
+        parts = Authority.open(home.authority, clock.now())
         # What a gateway that was expelled has of its own may live for months, and opens no instance.
-        self._admitting = Issuer(Authority.open(home.gateway_authority, clock.now()), clock, life)
+        gateways = Authority.open(home.gateway_authority, clock.now())
+        self.issuer, self._admitting = Issuer(parts, clock, life), Issuer(gateways, clock, life)
+        self._clock, self._ends = clock, min(parts.expires, gateways.expires)
         self._clients = Renewing(self.issuer, identity.GATEWAYS, Use.CALL)
         self._enrolments = Enrolments(home.enrolments)
         self._shown: Leaf | None = None
@@ -117,6 +120,11 @@ class MutualTls:
     @property
     def problem(self) -> str:
         """What an operator must do something about, a sentence; empty if nothing."""
+        if self._clock.now() >= self._ends - _NOTICE:
+            return (
+                f"The platform's own authority expires on {self._ends:%Y-%m-%d}: before that, remove "
+                f"{self._settings.home.authority.parent}, restart, and enroll the gateways of other machines again."
+            )
         if self._refusal:
             return f"What gateways show to instances cannot be renewed: {self._refusal.removesuffix('.')}."
         if self._settings.ads_address and not self._settings.instance_host:

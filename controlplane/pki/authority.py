@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AUTHORITY_LIFE = timedelta(days=3650)
 _BACKDATED = timedelta(hours=1)
 """For machines whose clocks are behind."""
+_OTHERS = 0o077
 
 
 class AuthorityError(Exception):
@@ -66,6 +67,7 @@ class Authority:
         self._certificate, self._key = certificate, key
         self.pem: bytes = _pem(certificate)
         """What those trust who trust the platform."""
+        self.expires: datetime = certificate.not_valid_after_utc
 
     @classmethod
     def open(cls, file: Path, now: datetime) -> Authority:
@@ -84,6 +86,8 @@ class Authority:
             write_private(file, held)
         else:
             authority = cls._read(file, held, now)
+            if file.stat().st_mode & _OTHERS:  # as a backup may bring it back
+                file.chmod(0o600)
         beside = file.with_name("ca.pem")
         # Not each time: whoever enrolls a gateway opens the authority beside a platform that starts.
         if not beside.exists() or beside.read_bytes() != authority.pem:

@@ -68,6 +68,18 @@ def test_what_cannot_be_written_lets_nobody_in(
     assert Enrolments(home.enrolments).find("edge") is None
 
 
+def test_a_full_disk_lets_nobody_in(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("controlplane.pki.authority.os.fsync", full)
+    assert run(monkeypatch, tmp_path / "edge", "--control-plane", "here:1") == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'edge'}: No space left on device\n"
+    assert Enrolments(home.enrolments).find("edge") is None
+
+
 @pytest.mark.parametrize("which", ["authority", "gateway_authority"])
 def test_a_damaged_authority_is_a_sentence(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], which: str

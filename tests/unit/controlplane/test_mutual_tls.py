@@ -11,6 +11,7 @@ import pytest
 
 from controlplane import mutual_tls
 from controlplane.mutual_tls import InstanceHostError, MutualTls
+from controlplane.pki.authority import AUTHORITY_LIFE
 from controlplane.settings import Settings
 from gateway.certificate import Certificate
 from gateway.routes import Refusal, RouteRefusedError
@@ -97,6 +98,14 @@ async def test_a_refusal_is_a_problem_until_it_is_over(world: World) -> None:
     world.refused = None
     await world.looks_again()
     assert (world.mutual_tls.problem, len(world.shown)) == ("", 2)
+
+
+async def test_the_end_of_the_authority_is_told_in_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.clock.time = NOW + AUTHORITY_LIFE - timedelta(days=91)
+    assert world.mutual_tls.problem == ""
+    world.clock.time += timedelta(days=1)
+    assert "expires on 2040-04-28" in world.mutual_tls.problem
 
 
 async def test_gateways_that_reach_no_instance_are_a_problem(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_one_that_has_expired_is_told(file: Path) -> None:
         Authority.open(file, NOW + AUTHORITY_LIFE)
 
 
+def test_one_that_came_back_readable_for_others_is_private_again(file: Path) -> None:
+    first = Authority.open(file, NOW)
+    file.chmod(0o644)
+    assert Authority.open(file, NOW).pem == first.pem
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_full_disk_leaves_no_half_of_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
