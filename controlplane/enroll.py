@@ -40,35 +40,38 @@ def main() -> int:
     parsed = parser.parse_args()
     try:
         home = Settings().home
+    except ValidationError as error:
+        return _fail(f"the setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong")
+    try:
         if parsed.expel:
             Enrolments(home.enrolments).remove(parsed.name)
         else:
             _enroll(home, parsed)
     except (EnrolmentError, AuthorityError) as error:
         return _fail(str(error), error.hint)
-    except ValidationError as error:
-        return _fail(f"the setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong")
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror or error}")
+        return _fail(f"{error.filename or parsed.output or home.folder}: {error.strerror or error}")
     return 0
 
 
 def _enroll(home: Home, parsed: argparse.Namespace) -> None:
     clock = SystemClock()
-    if not home.authority.exists():
+    if not (home.authority.exists() and home.gateway_authority.exists()):
         raise EnrolmentError(
             f"the platform on {home.folder} lets no gateway in from another machine",
             hint="Start it with `penstock up --ads-address HOST:PORT`.",
         )
-    issuer = Issuer(Authority.open(home.authority, clock.now()), clock, timedelta(days=parsed.days))
+    trusted = Authority.open(home.authority, clock.now())
+    issuer = Issuer(Authority.open(home.gateway_authority, clock.now()), clock, timedelta(days=parsed.days))
     host, port = _control_plane(home, parsed.control_plane)
     listen_address, listen_port = _split(parsed.listen, "--listen")
     try:
         ip_address(listen_address.strip("[]"))
     except ValueError:
         raise EnrolmentError(f"--listen takes an IP address and a port, and {parsed.listen!r} is none") from None
-    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port, parsed.days)
-    Enrolments(home.enrolments).add(admitted)
+    enrolments = Enrolments(home.enrolments)
+    admission = enrolments.admission(parsed.name)
+    admitted = Enrolment(parsed.name, listen_address.strip("[]"), listen_port, parsed.tls_port, parsed.days, admission)
     settings = enrolment.settings_of(
         GatewaySettings(_UNSET, _UNSET, _UNSET, _UNSET), parsed.name, listen_address, listen_port, parsed.tls_port
     )
@@ -76,9 +79,11 @@ def _enroll(home: Home, parsed: argparse.Namespace) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in enrolment.files(settings, host, port).items():
         write_private(folder / name, content.encode())
-    write_private(folder / enrolment.AUTHORITY, issuer.authority)
-    # Last: an Envoy that runs from this folder takes the renewed certificate when it appears.
-    write_private(folder / enrolment.IDENTITY, issuer.issue(identity.gateway(parsed.name), Use.CALL).pem)
+    write_private(folder / enrolment.AUTHORITY, trusted.pem)
+    # The rest is there: an Envoy that runs from this folder takes the renewed certificate when it appears.
+    write_private(folder / enrolment.IDENTITY, issuer.issue(identity.gateway(admitted.peer), Use.CALL).pem)
+    # Last: what failed half-way lets nobody in.
+    enrolments.add(admitted)
 
 
 def _control_plane(home: Home, given: str | None) -> tuple[str, int]:
@@ -95,9 +100,10 @@ def _control_plane(home: Home, given: str | None) -> tuple[str, int]:
 def _announced(home: Home) -> str:
     try:
         address = str(json.loads((home.folder / "platform.json").read_bytes()).get("ads") or "")
-        return "" if ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified else address
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, ValueError):
         return ""
+    try:
+        return "" if ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified else address
     except ValueError:
         return address  # a name
 

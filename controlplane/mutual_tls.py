@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 _SHARES = 20
 """How often in a certificate's life it is looked whether it is to be renewed."""
-_LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 1.0
+"""How long a gateway that is expelled goes on being told things, at most."""
+_NOTICE = timedelta(days=90)
 Show = Callable[[Certificate, bytes], Awaitable[None]]
 """Gives gateways what they show to instances, and the authority (PEM) they trust."""
 
@@ -65,10 +67,15 @@ class MutualTls:
         self._settings, self._show, self._look = settings, show, look
         home = settings.home
         life = timedelta(seconds=settings.certificate_seconds)
-        self.issuer = Issuer(Authority.open(home.authority, clock.now()), clock, life)
+        parts = Authority.open(home.authority, clock.now())
+        # What a gateway that was expelled has of its own may live for months, and opens no instance.
+        gateways = Authority.open(home.gateway_authority, clock.now())
+        self.issuer, self._admitting = Issuer(parts, clock, life), Issuer(gateways, clock, life)
+        self._clock, self._ends = clock, min(parts.expires, gateways.expires)
         self._clients = Renewing(self.issuer, identity.GATEWAYS, Use.CALL)
         self._enrolments = Enrolments(home.enrolments)
         self._shown: Leaf | None = None
+        self._refusal = ""
         self._task: asyncio.Task[None] | None = None
 
     def port(self, gateway: GatewaySettings) -> AdsPort | None:
@@ -76,19 +83,19 @@ class MutualTls:
         address = self._settings.ads_address
         if not address:
             return None
-        own = Renewing(self.issuer, identity.CONTROL_PLANE, Use.ANSWER, (socket.gethostname(), identity.SERVER_NAME))
+        own = Renewing(self.issuer, identity.CONTROL_PLANE, Use.ANSWER, (identity.SERVER_NAME,))
 
         def pair() -> tuple[bytes, bytes]:
             leaf = own.current()
             return leaf.chain, leaf.key
 
-        def enrolled(name: str) -> GatewaySettings | None:
-            found = self._enrolments.find(name)
+        def enrolled(peer: str) -> GatewaySettings | None:
+            found = self._enrolments.of_peer(peer)
             if found is None:
                 return None
-            return enrolment.settings_of(gateway, name, found.listen_address, found.listen_port, found.tls_port)
+            return enrolment.settings_of(gateway, found.name, found.listen_address, found.listen_port, found.tls_port)
 
-        return AdsPort(address, credentials(pair, self.issuer.authority), enrolled)
+        return AdsPort(address, credentials(pair, self._admitting.authority), enrolled)
 
     def services(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """What gateways of other machines call to renew their certificates."""
@@ -108,9 +115,21 @@ class MutualTls:
         host = self._settings.instance_host
         if host and not _is_ours(host):
             raise InstanceHostError(f"{host} is no address of this machine, where instances could listen")
-        leaf = self._clients.current()
-        await self._show(Certificate(leaf.chain, leaf.key, leaf.expires), self.issuer.authority)
-        self._shown = leaf
+        await self._show_latest()
+
+    @property
+    def problem(self) -> str:
+        """What an operator must do something about, a sentence; empty if nothing."""
+        if self._clock.now() >= self._ends - _NOTICE:
+            return (
+                f"The platform's own authority expires on {self._ends:%Y-%m-%d}: before that, remove "
+                f"{self._settings.home.authority.parent}, restart, and enroll the gateways of other machines again."
+            )
+        if self._refusal:
+            return f"What gateways show to instances cannot be renewed: {self._refusal.removesuffix('.')}."
+        if self._settings.ads_address and not self._settings.instance_host:
+            return "Gateways of other machines cannot reach instances here: start with --instance-host ADDRESS."
+        return ""
 
     def start(self) -> None:
         """Renew from now on."""
@@ -122,10 +141,10 @@ class MutualTls:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _next_of(self, name: str) -> bytes:
-        found = self._enrolments.find(name)
+    def _next_of(self, peer: str) -> bytes:
+        found = self._enrolments.of_peer(peer)
         life = timedelta(days=found.days) if found is not None else None
-        return self.issuer.issue(identity.gateway(name), Use.CALL, life=life).pem
+        return self._admitting.issue(identity.gateway(peer), Use.CALL, life=life).pem
 
     async def _forever(self) -> None:
         pause = min(_LONGEST_PAUSE_SECONDS, self.issuer.life.total_seconds() / _SHARES)
@@ -135,11 +154,19 @@ class MutualTls:
             if self._clients.current() is self._shown:
                 continue
             try:
-                await self.load()
+                await self._show_latest()
             except RouteRefusedError as refused:
-                log.warning("the gateways do not show the renewed certificate yet", reason=str(refused))
+                told, self._refusal = self._refusal, str(refused)
+                if told != self._refusal:
+                    log.warning("the gateways do not show the renewed certificate yet", reason=self._refusal)
             else:
+                self._refusal = ""
                 log.info("renewed what gateways show to instances")
+
+    async def _show_latest(self) -> None:
+        leaf = self._clients.current()
+        await self._show(Certificate(leaf.chain, leaf.key, leaf.expires), self.issuer.authority)
+        self._shown = leaf
 
 
 def _is_ours(host: str) -> bool:

@@ -184,8 +184,8 @@ class ControlPlane:
             authority=DevCertificate(self._settings.home.tls).authority if self._settings.tls_dev else None,
             ads=self._settings.ads_address,
         )
-        if self._settings.ads_address and not self._settings.instance_host:
-            log.warning("gateways of other machines cannot reach instances here: start with --instance-host ADDRESS")
+        if self._mutual_tls is not None and self._mutual_tls.problem:
+            log.warning(self._mutual_tls.problem)
         log.info("ready", gateway=self._settings.gateway_uri, api=self._settings.api_address)
 
     async def abandon(self) -> None:
@@ -257,7 +257,10 @@ class ControlPlane:
             deployments=len(deployments),
             ready_instances=sum(d.ready_instances for d in deployments),
             metrics_uri=self._metrics.uri,
-            problems=problems(gateway, self._certificate.problem if self._certificate is not None else ""),
+            problems=problems(
+                gateway,
+                *(part.problem for part in (self._certificate, self._mutual_tls) if part is not None),
+            ),
         )
 
     async def _gateway_figures(self) -> GatewayFigures:

@@ -86,6 +86,11 @@ class Home:
         return self.folder / "pki" / "authority.pem"
 
     @property
+    def gateway_authority(self) -> Path:
+        """Another one, which signs for gateways of other machines alone: no instance takes what it signed."""
+        return self.enrolments / "authority.pem"
+
+    @property
     def enrolments(self) -> Path:
         """The gateways of other machines that may connect."""
         return self.folder / "pki" / "gateways"

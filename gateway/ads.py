@@ -20,7 +20,7 @@ from envoy.type.v3 import semantic_version_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from gateway import ads_socket
-from gateway.ads_port import AdsAddressError, AdsPort, Guarded, peer_name
+from gateway.ads_port import AdsAddressError, AdsPort, Guarded, peer
 from gateway.ads_stream import ROUTES_GRACE_S, AdsStream, Request, Target, Waiter
 from gateway.journal import Journal
 from gateway.snapshot import Change, Key, Snapshot
@@ -122,14 +122,21 @@ class AdsServer:
         """The connected Envoys that have said who they are."""
         return tuple(stream for stream in self._streams if stream.node_id)
 
-    def connect(self, name: str = "") -> AdsStream:
+    def connect(self, who: str = "") -> AdsStream:
         """Open the state of one more Envoy; the socket's handler and tests call it.
 
-        ``name``: of an enrolled gateway, which has listeners of its own.
+        ``who``: what the certificate of an enrolled gateway says, which has listeners of its own.
         """
-        settings = self._port.enrolled(name) if name and self._port is not None else None
-        own = {resource.name: resource for resource in listeners(settings)} if settings is not None else None
-        stream = AdsStream(self._snapshot, self._nonce, self._clock, name=name, own_listeners=own)
+        settings = self._port.enrolled(who) if who and self._port is not None else None
+        if settings is None:
+            stream = AdsStream(self._snapshot, self._nonce, self._clock)
+            if who:  # expelled between the check and here
+                stream.dismiss()
+        else:
+            own = {resource.name: resource for resource in listeners(settings)}
+            stream = AdsStream(
+                self._snapshot, self._nonce, self._clock, name=settings.node_id, peer=who, own_listeners=own
+            )
         self._streams.add(stream)
         return stream
 
@@ -142,9 +149,8 @@ class AdsServer:
     def turn_away(self) -> None:
         """End the streams of gateways that are not enrolled any more; they are not let in again."""
         for stream in self._streams:
-            if stream.name and self._port is not None and self._port.enrolled(stream.name) is None:
-                stream.dismissed = True
-                stream.wake.set()
+            if stream.peer and self._port is not None and self._port.enrolled(stream.peer) is None:
+                stream.dismiss()
 
     def publish(self, change: Change) -> tuple[Key, ...]:
         """Set the snapshot and wake who cares; returns what differs.
@@ -190,13 +196,15 @@ class AdsServer:
                     stream.forget(waiter)
 
     async def _serve(self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], context: _Context) -> None:
-        stream = self.connect(peer_name(context))
+        stream = self.connect(peer(context))
         reader = asyncio.create_task(self._read(requests, stream))
         grace = asyncio.get_running_loop().call_later(ROUTES_GRACE_S, stream.wake.set)
         try:
-            while not (reader.done() or stream.dismissed):
+            while not reader.done():
                 await stream.wake.wait()
                 stream.wake.clear()
+                if stream.dismissed:
+                    break
                 for response in stream.flush():
                     await context.write(_encode(response))
         finally:

@@ -1,12 +1,14 @@
 """The control plane's door for gateways of other machines: a TCP port, with a certificate asked of both sides.
 
-Who connects must show a certificate of the platform's own authority that names a gateway which is enrolled. What a
+Who connects must show a certificate of the platform's own authority that names a gateway which is enrolled, and the
+admission it was enrolled by: one that was expelled is not let in again by its old certificate when its name is. What a
 gateway says of itself counts for nothing then: its name is the one in its certificate.
 """
 
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +20,12 @@ import structlog
 from gateway.settings import GatewaySettings
 
 GATEWAY_PREFIX = "spiffe://penstock/gateway/"
-"""What the name of a gateway follows in its certificate."""
+"""What ``NAME/ADMISSION`` of a gateway follows in its certificate."""
 CONTROL_PLANE = "spiffe://penstock/controlplane"
 """What the control plane's certificate says; gateways ask for it."""
 _SSL = b"ssl"
+_SILENCE_SECONDS = 60.0
+_MOST_NAMES = 100
 _log = structlog.get_logger(__name__)
 
 
@@ -41,7 +45,7 @@ class AdsPort:
     credentials: grpc.ServerCredentials
     """Kept here: gRPC calls back into them at every handshake, and keeps no reference itself."""
     enrolled: Callable[[str], GatewaySettings | None]
-    """The settings of the gateway of this name; None: it is not, or no longer, enrolled."""
+    """The settings of the gateway whose certificate says this; None: it is not, or no longer, enrolled."""
 
 
 def credentials(pair: Callable[[], tuple[bytes, bytes]], authority: bytes) -> grpc.ServerCredentials:
@@ -59,7 +63,12 @@ def credentials(pair: Callable[[], tuple[bytes, bytes]], authority: bytes) -> gr
 
 
 def peer_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """The name in the certificate of the gateway that called; empty for one that came over the Unix socket.
+    """The name alone of :func:`peer`."""
+    return peer(context).partition("/")[0]
+
+
+def peer(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """``NAME/ADMISSION`` in the certificate of the gateway that called; empty for one over the Unix socket.
 
     Raises:
         PermissionError: its certificate is none of a gateway.
@@ -77,8 +86,14 @@ def peer_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 class Guarded(grpc.GenericRpcHandler):
     """Services that answer the Unix socket, and over TCP enrolled gateways alone."""
 
-    def __init__(self, services: Sequence[grpc.GenericRpcHandler], enrolled: Callable[[str], object | None]) -> None:
-        self._services, self._enrolled = services, enrolled
+    def __init__(
+        self,
+        services: Sequence[grpc.GenericRpcHandler],
+        enrolled: Callable[[str], object | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._services, self._enrolled, self._clock = services, enrolled, clock
+        self._told: dict[str, float] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The method called, behind the check; None for one that is not served."""
@@ -115,11 +130,23 @@ class Guarded(grpc.GenericRpcHandler):
 
     async def _check(self, context: Any) -> None:
         try:
-            name = peer_name(context)
+            who = peer(context)
         except PermissionError as error:
-            _log.warning("a caller was turned away", peer=context.peer(), reason=str(error))
+            if self._is_news(str(error)):
+                _log.warning("a caller was turned away", peer=context.peer(), reason=str(error))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "a gateway's certificate is needed")
             return
-        if name and self._enrolled(name) is None:
-            _log.warning("a gateway was turned away, which is not enrolled", peer=context.peer(), gateway=name)
+        if who and self._enrolled(who) is None:
+            name = who.partition("/")[0]
+            if self._is_news(who):
+                _log.warning("a gateway was turned away, which is not enrolled", peer=context.peer(), gateway=name)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"the gateway {name} is not enrolled")
+
+    def _is_news(self, who: str) -> bool:
+        """Whether it was not told for a minute: an Envoy comes again each second, and whoever is hostile more often."""
+        now = self._clock()
+        self._told = {each: when for each, when in self._told.items() if now - when < _SILENCE_SECONDS}
+        if who in self._told or len(self._told) == _MOST_NAMES:
+            return False
+        self._told[who] = now
+        return True

@@ -99,11 +99,15 @@ class AdsStream:
         clock: Callable[[], float],
         *,
         name: str = "",
+        peer: str = "",
         own_listeners: Mapping[str, Resource] | None = None,
     ) -> None:
-        """``name``: proven by a certificate, it counts whatever the Envoy says. ``own_listeners``: for it alone."""
+        """``name``: proven by a certificate that says ``peer``, it counts whatever the Envoy says.
+
+        ``own_listeners``: for it alone.
+        """
         self.node_id = ""
-        self.name = name
+        self.name, self.peer = name, peer
         self.dismissed = False
         """It is to end."""
         self._own_listeners = own_listeners
@@ -116,6 +120,11 @@ class AdsStream:
         self._opened_at = clock()
         self._subscriptions = {kind: Subscription(kind, nonces) for kind in ResourceType}
         self._watched: dict[Key, list[tuple[Target, Waiter]]] = {}
+
+    def dismiss(self) -> None:
+        """Tell it nothing more, and end it."""
+        self.dismissed = True
+        self.wake.set()
 
     def receive(self, request: Request) -> None:
         """Take a request: an ACK or NACK, a change of interest, or both."""

@@ -1,8 +1,8 @@
 """What a gateway on another machine is started with: a bootstrap that finds the control plane over mutual TLS.
 
 Every path in it is relative (``./``: Envoy refuses to watch a file without a slash): the folder may lie anywhere, and
-Envoy is started in it. The certificate comes by SDS from
-a file, so that Envoy takes a newer one without a restart: whoever renews it replaces the file.
+Envoy is started in it. The certificate comes by SDS from a file, so that Envoy takes a newer one without a restart:
+whoever renews it replaces the file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ AUTHORITY = "ca.pem"
 _SECRET = "identity.json"
 _SECRET_NAME = "identity"
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+_CONNECTION_SECONDS = 10
+"""New calls get a new connection after it, and open ones stay on theirs. A gateway that is turned away would show the
+certificate it had at its first handshake for ever, though it was given another."""
 _HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -83,6 +86,7 @@ def _control_cluster(host: str, port: int) -> dict[str, Any]:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": _HTTP_OPTIONS,
+                "common_http_protocol_options": {"max_connection_duration": f"{_CONNECTION_SECONDS}s"},
                 "explicit_http_config": {"http2_protocol_options": http2},
             }
         },

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import grpc
 import grpc.aio
 
-from gateway.ads_port import peer_name
+from gateway.ads_port import peer
 
 _SERVICE = "penstock.gateway.Renewal"
 _METHOD = "Renew"
@@ -17,7 +17,7 @@ class Renewal:
     """Answers with a certificate and its key (PEM). Both are made anew, and travel over the connection it guards."""
 
     def __init__(self, issue: Callable[[str], bytes]) -> None:
-        """``issue`` makes them for the gateway of this name, which is enrolled."""
+        """``issue`` makes them for the gateway whose certificate says this, which is enrolled."""
         self._issue = issue
 
     def service(self) -> grpc.GenericRpcHandler:
@@ -26,7 +26,7 @@ class Renewal:
         return grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: handler})
 
     async def _renew(self, _: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        name = peer_name(context)
-        if not name:
+        who = peer(context)
+        if not who:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the gateway of this machine has no certificate")
-        return self._issue(name)
+        return self._issue(who)

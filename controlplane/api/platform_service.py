@@ -30,9 +30,9 @@ class PlatformStatus:
     problems: tuple[str, ...] = ()
 
 
-def problems(gateway: GatewayStatus, certificate: str) -> tuple[str, ...]:
-    """What an operator must do something about: ``certificate`` is a sentence, or empty. Endpoints say their own."""
-    found = [certificate] if certificate else []
+def problems(gateway: GatewayStatus, *parts: str) -> tuple[str, ...]:
+    """What an operator must do something about: each of ``parts`` is a sentence, or empty. Endpoints say their own."""
+    found = [part for part in parts if part]
     if not gateway.connected:
         found.append("No gateway is connected: requests are served as they were, if at all; see the gateway's log.")
     found += [

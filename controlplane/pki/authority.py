@@ -1,4 +1,4 @@
-"""The platform's own certificate authority: one key, which never leaves the home, and what it signs.
+"""A certificate authority of the platform's own: one key, which never leaves the home, and what it signs.
 
 ECDSA on P-256. What a certificate may be used for is in it, and checked by whoever is shown it: an instance's is good
 for answering and never for calling, so the user's code, which can read it, opens nothing with it.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AUTHORITY_LIFE = timedelta(days=3650)
 _BACKDATED = timedelta(hours=1)
 """For machines whose clocks are behind."""
+_OTHERS = 0o077
 
 
 class AuthorityError(Exception):
@@ -29,8 +30,8 @@ class AuthorityError(Exception):
 
     reason = "AuthorityInvalid"
     hint = (
-        "Bring pki/authority.pem back from a backup of the home; or remove the folder pki, restart, and enroll the "
-        "gateways of other machines again."
+        "Bring the folder pki back from a backup of the home; or remove it, restart, and enroll the gateways of other "
+        "machines again."
     )
 
 
@@ -66,6 +67,7 @@ class Authority:
         self._certificate, self._key = certificate, key
         self.pem: bytes = _pem(certificate)
         """What those trust who trust the platform."""
+        self.expires: datetime = certificate.not_valid_after_utc
 
     @classmethod
     def open(cls, file: Path, now: datetime) -> Authority:
@@ -84,7 +86,12 @@ class Authority:
             write_private(file, held)
         else:
             authority = cls._read(file, held, now)
-        write_private(file.with_name("ca.pem"), authority.pem)
+            if file.stat().st_mode & _OTHERS:  # as a backup may bring it back
+                file.chmod(0o600)
+        beside = file.with_name("ca.pem")
+        # Not each time: whoever enrolls a gateway opens the authority beside a platform that starts.
+        if not beside.exists() or beside.read_bytes() != authority.pem:
+            write_private(beside, authority.pem)
         return authority
 
     def issue(self, identity: str, use: Use, now: datetime, life: timedelta, hosts: Sequence[str] = ()) -> Leaf:

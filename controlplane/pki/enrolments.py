@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +35,13 @@ class Enrolment:
     """Used where the platform speaks TLS."""
     days: int
     """Its certificates are valid for so long."""
+    admission: str
+    """Which of its admissions this is: what was signed for one that was expelled is worth nothing in the next."""
+
+    @property
+    def peer(self) -> str:
+        """What its certificates say: ``NAME/ADMISSION``."""
+        return f"{self.name}/{self.admission}"
 
 
 class Enrolments:
@@ -41,6 +49,11 @@ class Enrolments:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def of_peer(self, peer: str) -> Enrolment | None:
+        """The gateway whose certificate says ``peer``; None if it is not enrolled (any more)."""
+        found = self.find(peer.partition("/")[0])
+        return found if found is not None and found.peer == peer else None
 
     def find(self, name: str) -> Enrolment | None:
         """The gateway of this name; None if it is not enrolled (any more)."""
@@ -50,18 +63,26 @@ class Enrolments:
             return Enrolment(**json.loads(self._file(name).read_bytes()))
         return None
 
+    def admission(self, name: str) -> str:
+        """The present admission of the gateway of this name; a new one for one that is not enrolled.
+
+        Raises:
+            EnrolmentError: its name is none.
+        """
+        if not _NAME.fullmatch(name) or name == "gateway":
+            raise EnrolmentError(
+                f"{name!r} cannot name a gateway of another machine",
+                hint="Lower-case letters, digits and dashes, 63 at most; `gateway` is the one of this machine.",
+            )
+        present = self.find(name)
+        return present.admission if present is not None else secrets.token_hex(8)
+
     def add(self, enrolment: Enrolment) -> None:
         """Let it in from now on.
 
         Raises:
-            EnrolmentError: its name is none.
             OSError: the folder cannot be written.
         """
-        if not _NAME.fullmatch(enrolment.name) or enrolment.name == "gateway":
-            raise EnrolmentError(
-                f"{enrolment.name!r} cannot name a gateway of another machine",
-                hint="Lower-case letters, digits and dashes, 63 at most; `gateway` is the one of this machine.",
-            )
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._file(enrolment.name), json.dumps(asdict(enrolment)).encode())
 

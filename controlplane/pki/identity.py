@@ -12,9 +12,9 @@ GATEWAYS: Final = f"{_DOMAIN}/gateway"
 """What gateways show to instances: all of them the same, since each may reach every instance."""
 
 
-def gateway(name: str) -> str:
-    """What the gateway of this name shows to the control plane."""
-    return f"{GATEWAYS}/{name}"
+def gateway(peer: str) -> str:
+    """What a gateway of another machine shows to the control plane; see :attr:`Enrolment.peer`."""
+    return f"{GATEWAYS}/{peer}"
 
 
 def scorer(endpoint: str, deployment: str) -> str:

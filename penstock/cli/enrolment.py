@@ -31,7 +31,8 @@ def enroll(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
         options += ["--control-plane", parsed.control_plane]
     _run(context, parsed, *options)
     context.console.done(f"{parsed.name} is enrolled for {parsed.days} days")
-    context.console.note(f"copy {folder} to its machine, keep it private, and start Envoy in it: see docs/operate.md")
+    context.console.note(f"copy {folder} to its machine, keep it private, and start Envoy in it")
+    context.console.note("docs/several-machines.md says how")
     return {"name": parsed.name, "directory": str(folder), "listen": parsed.listen, "days": parsed.days}
 
 

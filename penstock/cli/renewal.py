@@ -13,15 +13,19 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.cli.command import Command
 from penstock.cli.context import Context
 from penstock.errors import PlatformError
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 _METHOD = "/penstock.gateway.Renewal/Renew"
 _SERVER_NAME = "controlplane.penstock"
 """Its certificate is for this name, by whatever address it is reached."""
+_KEY = b"-----BEGIN PRIVATE KEY"
 _CALL_SECONDS = 30.0
 _LOOK_SECONDS = 3600.0
 _RETRY_SECONDS = 60.0
@@ -75,7 +79,8 @@ def _renewed(folder: Path, held: _Held) -> datetime:
             hint="`penstock gateway enroll` on the control plane's machine makes another",
         )
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.chain)
-    options = (("grpc.ssl_target_name_override", _SERVER_NAME),)
+    # As Envoy does: straight there, whatever proxy the environment names.
+    options = (("grpc.ssl_target_name_override", _SERVER_NAME), ("grpc.enable_http_proxy", 0))
     try:
         with grpc.secure_channel(held.address, credentials, options) as channel:
             call: Any = channel.unary_unary(_METHOD)
@@ -87,6 +92,7 @@ def _renewed(folder: Path, held: _Held) -> datetime:
         raise PlatformError(
             f"the control plane at {held.address} cannot be reached, or is not the one that enrolled this gateway"
         ) from None
+    expires = _certificate(folder, pem).not_valid_after_utc  # before the present one is replaced by it
     try:
         partial = folder / ".identity.pem.new"
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -96,23 +102,20 @@ def _renewed(folder: Path, held: _Held) -> datetime:
         partial.replace(folder / "identity.pem")
     except OSError as error:
         raise PlatformError(f"{folder} cannot be written: {error.strerror or error}") from None
-    return _read(folder).expires
+    return expires
 
 
 def _read(folder: Path) -> _Held:
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415 - as above
-
     try:
         pem, authority = (folder / "identity.pem").read_bytes(), (folder / "ca.pem").read_bytes()
         (cluster,) = json.loads((folder / "bootstrap.json").read_bytes())["static_resources"]["clusters"]
         (locality,) = cluster["load_assignment"]["endpoints"]
         address = locality["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
-        certificate = load_pem_x509_certificate(pem)
-        at = pem.index(b"-----BEGIN PRIVATE KEY")
     except OSError as error:
         raise PlatformError(f"{error.filename} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, IndexError, TypeError):
         raise PlatformError(f"{folder} is not what `penstock gateway enroll` wrote") from None
+    certificate, at = _certificate(folder, pem), pem.index(_KEY)
     host = f"[{address['address']}]" if ":" in address["address"] else address["address"]
     return _Held(
         chain=pem[:at],
@@ -122,6 +125,17 @@ def _read(folder: Path) -> _Held:
         begins=certificate.not_valid_before_utc,
         expires=certificate.not_valid_after_utc,
     )
+
+
+def _certificate(folder: Path, pem: bytes) -> Certificate:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - as above
+    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415 - as above
+
+    try:
+        load_pem_private_key(pem[pem.index(_KEY) :], password=None)
+        return load_pem_x509_certificate(pem)
+    except ValueError:
+        raise PlatformError(f"the certificate or the key for {folder / 'identity.pem'} is damaged") from None
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,16 +13,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.platform import PENSTOCK, Platform
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+SEVERAL_MACHINES = ROOT / "docs" / "several-machines.md"
+"""It starts a platform of its own."""
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 RUN = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
@@ -55,8 +59,26 @@ def clean(platform: Platform) -> Iterator[None]:
         platform.cli("online-endpoint", "delete", "-n", endpoint["name"], "--yes")
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if steps(p)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [p for p in PAGES if steps(p) and p != SEVERAL_MACHINES], ids=lambda page: page.stem)
 def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
+    run(page, platform, tmp_path, {"localhost:8080": f"localhost:{platform.gateway_port}"})
+
+
+def test_several_machines(fresh_platform: Platform, tmp_path: Path) -> None:
+    platform = fresh_platform
+    ports = f"--gateway-port {platform.gateway_port} --api-port {platform.api_port}"
+    addresses = {f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}" for port in (18000, 8090)}
+    try:
+        run(SEVERAL_MACHINES, platform, tmp_path, {**addresses, "up --detach": f"up --detach {ports}"})
+        assert platform.processes() == []
+    finally:
+        for envoy in psutil.process_iter(["cwd"]):
+            if envoy.info["cwd"] == str(tmp_path / "edge"):
+                envoy.kill()
+
+
+def run(page: Path, platform: Platform, tmp_path: Path, here: Mapping[str, str]) -> None:
+    """Run a page's steps; ``here``: what to write instead of what it says, since its ports may be taken."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     env = {
         **platform.env(),
@@ -65,7 +87,9 @@ def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
         "COLUMNS": "120",
     }
     for step in steps(page):
-        command = step.command.replace("localhost:8080", env["GATEWAY"])
+        command = step.command
+        for said, ours in here.items():
+            command = command.replace(said, ours)
         done = subprocess.run(
             [*RUN[step.kind], command],
             cwd=tmp_path,
@@ -77,15 +101,16 @@ def test_page(page: Path, platform: Platform, tmp_path: Path) -> None:
             check=False,
         )
         where = f"{page.name}:{step.line}"
-        said = done.stdout
+        output = done.stdout
         # A page that shows a command that fails says so by `|| true`.
-        assert done.returncode == 0, f"{where}: {said}"
+        assert done.returncode == 0, f"{where}: {output}"
         if step.expected:
-            said = said.replace(env["GATEWAY"], "localhost:8080")
+            for promised, ours in here.items():
+                output = output.replace(ours, promised)
             matches = doctest.OutputChecker().check_output(
-                step.expected, said, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+                step.expected, output, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             )
-            assert matches, f"{where} promises:\n{step.expected}\nand this is printed:\n{said}"
+            assert matches, f"{where} promises:\n{step.expected}\nand this is printed:\n{output}"
 
 
 def test_the_first_steps_of_the_readme(fresh_platform: Platform, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -167,6 +168,14 @@ def test_a_gateway_on_another_machine(platform: Platform, tmp_path: Path) -> Non
         assert _status(port, "wrong") == 401
         names = [each["name"] for each in platform.json("gateway", "config")]
         assert sorted(names) == ["edge", "gateway"]
+        # What it shows to the control plane opens no instance: it outlives what gateways show there.
+        context = ssl.create_default_context(cafile=str(platform.home / "pki" / "ca.pem"))
+        context.check_hostname = False
+        context.load_cert_chain(folder / "identity.pem")
+        secure = http.client.HTTPSConnection(*address(platform), context=context, timeout=10)
+        with pytest.raises(OSError):  # noqa: PT011 - the connection ends, one way or another
+            _ask(secure, key)
+        secure.close()
         # It goes on while the control plane is away, and comes back to the next one.
         platform.kill()
         assert _status(port, key) == 200
@@ -175,18 +184,25 @@ def test_a_gateway_on_another_machine(platform: Platform, tmp_path: Path) -> Non
         assert _status(port, key) == 200
         # It renews its certificate by itself, and Envoy takes it up.
         before = (folder / "identity.pem").read_bytes()
+        # Straight there, as Envoy goes, whatever proxy the environment names.
+        platform.environment["grpc_proxy"] = "http://127.0.0.1:1"
         renewed = platform.json("gateway", "renew", folder)
+        del platform.environment["grpc_proxy"]
         assert renewed["expires"] > datetime.now(UTC).isoformat()
         assert (folder / "identity.pem").read_bytes() != before
         assert (folder / "identity.pem").stat().st_mode & 0o777 == 0o600
         # Expelled, it is told nothing more.
         platform.cli("gateway", "expel", "edge")
+        platform.until(lambda: [each["name"] for each in platform.json("gateway", "config")] == ["gateway"], 10)
         assert "does not let this gateway in any more" in platform.cli("gateway", "renew", folder, check=False).stderr
     with gateway_elsewhere(folder):
         platform.until(lambda: "turned away" in platform.log())
         assert [each["name"] for each in platform.json("gateway", "config")] == ["gateway"]
-        # And enrolled again, it is let in without a restart.
+        # Its name is given anew: what was its certificate opens nothing.
+        copy = shutil.copytree(folder, tmp_path / "stolen", ignore=shutil.ignore_patterns("admin.sock"))
         platform.cli(*enroll)
+        assert "does not let this gateway in any more" in platform.cli("gateway", "renew", copy, check=False).stderr
+        # It itself was enrolled again, and is let in without a restart.
         platform.until(lambda: _status(port, key) == 200)
 
 
@@ -225,6 +241,9 @@ def test_what_stops_the_start(fresh_platform: Platform) -> None:
     authority.write_text("broken")
     assert "authority.pem does not hold a certificate and its key in PEM" in _refused(platform)
     authority.write_bytes(held_back)
+    (platform.home / "pki" / "gateways" / "authority.pem").write_text("broken")
+    assert "gateways/authority.pem does not hold a certificate and its key in PEM" in _refused(platform)
+    (platform.home / "pki" / "gateways" / "authority.pem").write_bytes(held_back)
     platform.start()
 
 
@@ -242,6 +261,7 @@ def test_who_cannot_be_enrolled(fresh_platform: Platform, tmp_path: Path) -> Non
     platform.flags = ("--ads-address", f"0.0.0.0:{free_port()}")
     platform.start()
     assert "--instance-host" in platform.log()
+    assert "--instance-host" in platform.json("status")["problems"][0]
     assert "nobody knows by which address" in refused("enroll", "edge")
     assert "takes HOST:PORT" in refused("enroll", "edge", "--control-plane", "here")
     assert "takes an IP address" in refused("enroll", "edge", "--control-plane", "here:1", "--listen", "there:1")

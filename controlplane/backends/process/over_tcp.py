@@ -7,10 +7,10 @@ passed; the scorer takes it up (docs/decisions/mutual-tls.md).
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable, Collection, Iterable
 from typing import NoReturn
 
@@ -73,7 +73,7 @@ class InstanceTls:
         """Renew their certificates in time, for good."""
         pause = min(_LONGEST_PAUSE_SECONDS, self._issuer.life.total_seconds() * _PAUSE_SHARE)
         while True:
-            await asyncio.sleep(pause)
+            # At once: a control plane that was away for long may find them expired.
             for files, manifest in list(instances()):
                 try:
                     if await asyncio.to_thread(self.renew, files, manifest):
@@ -82,6 +82,7 @@ class InstanceTls:
                     continue  # it was stopped meanwhile
                 except OSError as error:
                     _log.warning("an instance's certificate cannot be renewed", instance=files.id, error=str(error))
+            await asyncio.sleep(pause)
 
     def renew(self, files: InstanceFiles, manifest: Manifest) -> bool:
         """Give an instance a newer certificate if it is time; whether it was.
@@ -125,11 +126,11 @@ class InstanceTls:
             # Who it is says the URI, not the address; see above.
             context.check_hostname = False
             context.load_verify_locations(cadata=self._issuer.authority.decode())
-            # OpenSSL takes a certificate from a file alone.
-            with tempfile.NamedTemporaryFile() as file:
+            # OpenSSL takes a certificate from a file alone; a full disk must not make instances look dead.
+            with os.fdopen(os.memfd_create("certificate"), "wb") as file:
                 file.write(leaf.pem)
                 file.flush()
-                context.load_cert_chain(file.name)
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
             self._context = leaf, context
         return self._context[1]
 

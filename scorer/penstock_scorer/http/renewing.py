@@ -83,7 +83,12 @@ class RenewingListener:
         while not self._ending.wait(self._look_s):
             seen = self._tls.identity()
             if seen != self._seen:
-                self._renew(seen)
+                try:
+                    self._renew(seen)
+                except Exception as error:  # noqa: BLE001 - no descriptor is left, say: it is tried again
+                    if seen != self._told:
+                        self._told = seen
+                        _log.warning("The new certificate is not shown yet, the present one stays: %s", error)
 
     def _renew(self, seen: tuple[tuple[int, int, int], ...]) -> None:
         try:

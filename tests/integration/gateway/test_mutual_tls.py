@@ -67,7 +67,9 @@ async def test_a_control_plane_that_is_away_costs_it_nothing(rig: MutualRig) -> 
         assert (await client.get("/endpoints/e/score", headers=BEARER)).status_code == 200
 
 
-@pytest.mark.parametrize("who", ["nobody", "foreign", "expired", "an instance", "the gateways", "expelled"])
+@pytest.mark.parametrize(
+    "who", ["nobody", "foreign", "expired", "an instance", "the gateways", "expelled", "a former edge"]
+)
 async def test_who_is_turned_away(rig: MutualRig, who: str) -> None:
     foreign = Authority.open(rig.folder / "other" / "authority.pem", datetime.now(UTC))
     edge = identity.gateway("edge")
@@ -79,8 +81,9 @@ async def test_who_is_turned_away(rig: MutualRig, who: str) -> None:
         "an instance": rig.leaf(identity.scorer("e", "blue"), Use.ANSWER),
         "the gateways": rig.leaf(identity.GATEWAYS, Use.CALL),
         "expelled": rig.leaf(identity.gateway("former"), Use.CALL),
+        "a former edge": rig.leaf(identity.gateway("edge/its-former-admission"), Use.CALL),
     }[who]
-    denied = who in ("the gateways", "expelled")
+    denied = who in ("the gateways", "expelled", "a former edge")
     assert await _asks(rig, leaf and leaf.pem) is (
         grpc.StatusCode.PERMISSION_DENIED if denied else grpc.StatusCode.UNAVAILABLE
     )

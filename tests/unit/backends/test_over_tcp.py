@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 from dataclasses import replace
@@ -84,6 +85,24 @@ def test_a_certificate_is_renewed_in_time_and_replaced_whole(
     files.certificate.unlink()
     assert tls.renew(files, MANIFEST)
     assert {each.name for each in files.folder.iterdir()} == {"tls.pem", "ca.pem"}
+
+
+async def test_a_control_plane_that_comes_back_renews_at_once(
+    tls: InstanceTls, files: InstanceFiles, clock: Clock
+) -> None:
+    tls.equip(files, MANIFEST)
+    expired = files.certificate.read_bytes()
+    clock.time += timedelta(days=3)
+    keeping = asyncio.create_task(tls.keep(lambda: [(files, MANIFEST)]))
+    async with asyncio.timeout(10):  # and not after the first of its pauses, of a minute
+        while files.certificate.read_bytes() == expired:
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+
+
+def test_a_full_disk_makes_no_instance_look_dead(tls: InstanceTls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert tls._client() is tls._client()
 
 
 def test_one_at_a_socket_gets_none(tls: InstanceTls, files: InstanceFiles) -> None:

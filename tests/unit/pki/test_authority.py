@@ -44,6 +44,14 @@ def test_it_is_made_once_and_kept(file: Path) -> None:
     assert {each.stat().st_mode & 0o777 for each in file.parent.iterdir()} == {0o600}
     assert file.parent.stat().st_mode & 0o777 == 0o700
     assert b"PRIVATE" not in first.pem
+    # What is beside it is written when it is not that, and not otherwise: a full disk stops no start.
+    beside = file.with_name("ca.pem")
+    inode = beside.stat().st_ino
+    Authority.open(file, NOW)
+    assert beside.stat().st_ino == inode
+    beside.write_bytes(b"junk")
+    Authority.open(file, NOW)
+    assert beside.read_bytes() == first.pem
     made = load_pem_x509_certificate(second.issue("spiffe://x", Use.CALL, NOW, DAY).chain)
     made.verify_directly_issued_by(load_pem_x509_certificate(first.pem))
 
@@ -99,6 +107,13 @@ def test_one_that_has_expired_is_told(file: Path) -> None:
     Authority.open(file, NOW)
     with pytest.raises(AuthorityError, match="expired on 2040-04-28"):
         Authority.open(file, NOW + AUTHORITY_LIFE)
+
+
+def test_one_that_came_back_readable_for_others_is_private_again(file: Path) -> None:
+    first = Authority.open(file, NOW)
+    file.chmod(0o644)
+    assert Authority.open(file, NOW).pem == first.pem
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_full_disk_leaves_no_half_of_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
