@@ -227,6 +227,27 @@ def test_update_without_a_file_changes_only_what_is_named(cli: Cli, blue: None, 
     assert ran.json()["traffic"] == {"blue": 100}
 
 
+def test_what_set_names_is_changed_or_refused(cli: Cli, blue: None) -> None:
+    deployment = ("online-deployment", "update", "-e", "diabetes", "-n", "blue", "--set")
+    assert cli(*deployment, "strict_environment=true").json()["strict_environment"] is True
+    assert cli(*deployment, "model_mount_path=/models").json()["model_mount_path"] == "/models"
+    assert cli(*deployment, "location=west").json()["location"] == "west"
+    shown = cli(*deployment, "app_insights_enabled=true").json()
+    assert (shown["location"], shown["app_insights_enabled"], shown["strict_environment"]) == ("west", True, True)
+    assert cli(*deployment, "endpoint_name=other").code == 2
+    endpoint = ("online-endpoint", "update", "-n", "diabetes", "--set")
+    assert cli(*endpoint, "location=west").json()["location"] == "west"
+    assert cli(*endpoint, "tags.a=b").json()["location"] == "west"
+    assert cli(*endpoint, "name=other").code == 2
+    assert "auth_mode cannot be changed" in cli(*endpoint, "auth_mode=aml_token").err
+
+
+def test_set_on_an_endpoint_that_takes_tokens(cli: Cli, project: Path) -> None:
+    cli("online-endpoint", "create", "-n", "signed", "--auth-mode", "aml_token")
+    ran = cli("online-endpoint", "update", "-n", "signed", "--set", "description=x")
+    assert (ran.code, ran.json()["description"], ran.json()["auth_mode"]) == (0, "x", "aml_token")
+
+
 def test_update_with_a_file(cli: Cli, blue: None, project: Path) -> None:
     (project / "blue.yml").write_text((project / "blue.yml").read_text().replace("count: 1", "count: 4"))
     assert cli("online-deployment", "update", "-f", "blue.yml").json()["instance_count"] == 4
