@@ -463,6 +463,42 @@ class TestThe2021Form:
         assert ran.code == 2
         assert "penstock endpoint create -f endpoint-2021.yml" in ran.err
 
+    def test_the_current_update_takes_no_traffic_away(self, cli: Cli, made: Ran) -> None:
+        ran = cli("online-endpoint", "update", "-f", "endpoint-2021.yml")
+        assert ran.code == 2
+        assert "penstock endpoint update -f endpoint-2021.yml" in ran.err
+        assert cli("endpoint", "show", "-n", "diabetes").json()["traffic"] == {"blue": 100}
+
+    def test_mirrored_traffic_and_labels_of_the_file_count(self, cli: Cli, made: Ran, project: Path) -> None:
+        both = ENDPOINT_2021 + "  - name: green\n" + ENDPOINT_2021.partition("- name: blue\n")[2]
+        path = project / "endpoint-2021.yml"
+        path.write_text(both)
+        assert cli("endpoint", "update", "-f", path).code == 0
+        path.write_text(both.replace("traffic:\n", "mirror_traffic: {green: 10}\ntraffic:\n"))
+        assert cli("endpoint", "update", "-f", path).json()["mirror_traffic"] == {"green": 10}
+        path.write_text(path.read_text().replace("westeurope", "northeurope"))
+        assert cli("endpoint", "update", "-f", path).json()["location"] == "northeurope"
+        path.write_text(path.read_text().replace("auth_mode: key", "auth_mode: aml_token"))
+        assert "`auth_mode` cannot be changed" in cli("endpoint", "update", "-f", path).err
+
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (("-f", "endpoint-2021.yml", "-r", "blue=0"), "leave --traffic out"),
+            (("-f", "endpoint-2021.yml", "-d", "blue", "-i", 2), "leave --deployment, --instance-count out"),
+            (("-n", "diabetes", "-r", "blue=0", "-i", 2), "--instance-count needs to know of which deployment"),
+            (("-n", "diabetes", "-r", "blue=0", "--set", "tags.a=b"), "--set needs to know of which deployment"),
+        ],
+    )
+    def test_no_flag_of_update_is_passed_over(self, cli: Cli, made: Ran, flags: tuple[object, ...], says: str) -> None:
+        ran = cli("endpoint", "update", *flags)
+        assert (ran.code, says in ran.err) == (2, True)
+        assert cli("endpoint", "show", "-n", "diabetes").json()["traffic"] == {"blue": 100}
+
+    def test_the_count_beside_a_deployments_file(self, cli: Cli, made: Ran) -> None:
+        ran = cli("endpoint", "update", "-n", "diabetes", "-e", "green.yml", "-i", 3)
+        assert {d["name"]: d["instance_count"] for d in ran.json()["deployments"]} == {"blue": 1, "green": 3}
+
     def test_show_logs_keys_and_delete(self, cli: Cli, made: Ran) -> None:
         assert cli("endpoint", "show", "-n", "diabetes", "-d", "blue").json()["name"] == "blue"
         assert cli("endpoint", "get-logs", "-n", "diabetes", "-d", "blue").out == "line one\nline two\n"
