@@ -10,7 +10,7 @@ import pytest
 
 from penstock import manifest
 from penstock.errors import ManifestError
-from penstock.manifest import AuthMode, Dialect, HttpRoute, ProbeSettings, Registered, RequestSettings, Text
+from penstock.manifest import AuthMode, HttpRoute, ProbeSettings, Registered, RequestSettings, Text
 
 BASE = Path("/project")
 
@@ -165,25 +165,6 @@ code_configuration: {code: "file:code.yml", scoring_script: score.py}
     def test_what_show_prints_loads_again(self) -> None:
         text = "id: x\nname: abc\nkind: Managed\nprovisioning_state: Succeeded\nscoring_uri: http://x\nopenapi_uri: y\n"
         assert endpoint(text).name == "abc"
-
-    @pytest.mark.parametrize(
-        ("text", "dialect"),
-        [
-            ("name: abc\n", Dialect.CURRENT),
-            ("name: abc\ndeployments: []\n", Dialect.V2021),
-            ("name: abc\ntype: online\n", Dialect.V2021),
-            (
-                "$schema: https://azuremlsdk2.blob.core.windows.net/latest/endpoint.schema.json\nname: abc\n",
-                Dialect.V2021,
-            ),
-            (
-                "$schema: https://azuremlschemas.azureedge.net/latest/managedOnlineEndpoint.schema.json\nname: abc\n",
-                Dialect.CURRENT,
-            ),
-        ],
-    )
-    def test_the_dialect_is_told_by_the_file(self, text: str, dialect: Dialect) -> None:
-        assert endpoint(text).dialect is dialect
 
     def test_anchors_and_merge_keys(self) -> None:
         text = """
