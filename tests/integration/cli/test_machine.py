@@ -121,6 +121,33 @@ def test_one_port_for_two_things(platform: Platform, flags: tuple[str, ...], say
     assert not platform.home.exists()
 
 
+def test_ports_come_from_the_environment_where_no_flag_says_otherwise(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    gateway, api = free_ports()
+    monkeypatch.setenv("PENSTOCK_GATEWAY_PORT", str(gateway))
+    monkeypatch.setenv("PENSTOCK_API_PORT", "1")
+    seen: dict[str, str] = {}
+
+    def start(machine: Machine, argv: object, environment: dict[str, str], say: object) -> PlatformFile:
+        seen.update(environment)
+        return PlatformFile("a", "g", 1)
+
+    monkeypatch.setattr(Machine, "start", start)
+    up = ["up", "--detach", "--home", str(platform.home)]
+    assert main([*up, "--api-port", str(api)]) == 0
+    assert (seen["PENSTOCK_GATEWAY_PORT"], seen["PENSTOCK_API_PORT"]) == (str(gateway), str(api))
+    monkeypatch.setenv("PENSTOCK_API_PORT", "http")
+    assert main(up) == 2
+    assert "error: PENSTOCK_API_PORT: 'http' is no port: 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_port_for_tls_without_tls(platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.delenv("PENSTOCK_TLS_CERT", raising=False)
+    assert main(["up", "--home", str(platform.home), "--tls-port", "9443"]) == 2
+    assert "error: --tls-port means nothing without" in capsys.readouterr().err
+
+
 def test_down_without_a_platform(platform: Platform) -> None:
     assert not platform.down()
     assert not platform.home.exists()
