@@ -162,6 +162,10 @@ code_configuration: {code: "file:code.yml", scoring_script: score.py}
         (note,) = loaded.notes
         assert note.endswith("without a meaning on one's own machines: `identity` (line 4), `location` (line 3)")
 
+    def test_only_what_is_kept_is_called_kept(self) -> None:
+        loaded = manifest.load_environment(Text("name: env\nimage: x\npath: .\n", "env.yml", Path.cwd()))
+        assert loaded.notes == ("env.yml: without a meaning on one's own machines: `path` (line 3)",)
+
     def test_what_show_prints_loads_again(self) -> None:
         text = "id: x\nname: abc\nkind: Managed\nprovisioning_state: Succeeded\nscoring_uri: http://x\nopenapi_uri: y\n"
         assert endpoint(text).name == "abc"
