@@ -405,6 +405,11 @@ class _Models(_Servicer, model_service_pb2_grpc.ModelServiceServicer):
 
 
 class _Environments(_Servicer, environment_service_pb2_grpc.EnvironmentServiceServicer):
+    def UpdateEnvironment(self, request: Any, context: Any) -> Any:
+        environment = found(context, self.platform.environments, request.environment.name, "ENVIRONMENT_NOT_FOUND")
+        merge(environment, request.environment, list(request.update_mask.paths))
+        return environment
+
     def CreateEnvironment(self, request: Any, context: Any) -> Any:
         prefix = f"environments/{request.environment_id}/versions/"
         name = prefix + (request.version or str(1 + _highest(self.platform.environments, prefix)))
