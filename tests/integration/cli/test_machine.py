@@ -18,6 +18,7 @@ from penstock.cli.console import Console
 from penstock.cli.context import Context
 from penstock.cli.machine import Machine
 from penstock.cli.main import main
+from penstock.daemon import StubbornError
 from penstock.errors import PlatformError
 from penstock.settings import PlatformFile, Settings
 
@@ -159,6 +160,17 @@ def test_a_sweep_that_fails_is_told(platform: Platform) -> None:
     failing = [sys.executable, "-c", "import sys; sys.exit('x\\nerror: instance abc hangs in the kernel')"]
     with pytest.raises(PlatformError, match="instance abc hangs in the kernel"):
         platform.machine.stop(failing, platform.environment, platform.said.append)
+
+
+def test_what_hangs_in_the_kernel_is_no_defect_of_ours(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang() -> None:
+        raise StubbornError([4711])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.machine._daemon, "kill", hang)
+        with pytest.raises(PlatformError, match="SIGKILL did not end process 4711: it hangs in the kernel") as caught:
+            platform.down()
+    assert caught.value.hint
 
 
 def test_a_control_plane_that_ends_tells_why(platform: Platform) -> None:
