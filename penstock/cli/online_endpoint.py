@@ -111,8 +111,9 @@ def get_credentials(context: Context, parsed: argparse.Namespace) -> dict[str, A
 def regenerate_keys(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Replace one key and show both; or end all tokens and show a new one."""
     if _takes_tokens(context, parsed.name):
-        if parsed.key_value:
-            raise UsageError(f"'{parsed.name}' takes tokens, which cannot be chosen: leave --key-value out")
+        for flag, given in (("--key-value", parsed.key_value), ("--key-type", parsed.key_type)):
+            if given:
+                raise UsageError(f"'{parsed.name}' takes tokens, which cannot be chosen: leave {flag} out")
         context.client.endpoints.revoke_tokens(parsed.name)
         return shapes.token(context.client.endpoints.token(parsed.name))
     keys = context.client.endpoints.regenerate_key(
@@ -144,7 +145,7 @@ def invoke_arguments(parser: argparse.ArgumentParser) -> None:
 def regenerate_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``regenerate-keys``."""
     arguments.name(parser, "endpoint")
-    parser.add_argument("--key-type", choices=["primary", "secondary"], default="primary", help="default: primary")
+    parser.add_argument("--key-type", choices=["primary", "secondary"], help="default: primary")
     parser.add_argument("--key-value", metavar="KEY", help="the new key; default: a random one")
 
 

@@ -145,6 +145,8 @@ def test_a_token_and_its_end(cli: Cli, project: Path) -> None:
     assert renewed == shown | {"accessToken": "header.claims.1"}
     ran = cli("online-endpoint", "regenerate-keys", "-n", "signed", "--key-value", "a-key-of-my-own-1")
     assert (ran.code, ran.err) == (2, "error: 'signed' takes tokens, which cannot be chosen: leave --key-value out\n")
+    ran = cli("online-endpoint", "regenerate-keys", "-n", "signed", "--key-type", "secondary")
+    assert (ran.code, ran.err) == (2, "error: 'signed' takes tokens, which cannot be chosen: leave --key-type out\n")
 
 
 def test_create_of_what_is_there_fails(cli: Cli, blue: None, platform: FakePlatform) -> None:
