@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 
+from controlplane.access_log import AccessLog
 from controlplane.domain.backoff import Backoff
 from controlplane.gateway_epochs import EnvoyEpochs, Epoch, client_connections
 from gateway.admin import Admin, AdminUnreachableError, ServerInfo
@@ -35,9 +36,6 @@ RESTART_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _PORT_SECONDS = 1.0
 _RESTART_POLL_SECONDS = 1.0
-_LOG_CHECK_SECONDS = 30.0
-_LOG_BYTES = 64 * 1024 * 1024
-_LOGS_KEPT = 3
 
 
 class GatewayNotReadyError(Exception):
@@ -120,7 +118,7 @@ class GatewayProcess:
                 await self._until_free(port)
             running = [self._launch()]
         self._watch_over(running[0])
-        self._spawn(self._rotate_logs(), "gateway-logs")
+        self._spawn(AccessLog(self._settings.access_log, self._admin.reopen_logs).keep_small(), "gateway-logs")
         if self._adopted and self._is_outdated(running[0]):
             self._spawn(self._replace(), "gateway-replace")
 
@@ -305,15 +303,6 @@ class GatewayProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _rotate_logs(self) -> None:
-        while True:
-            await asyncio.sleep(_LOG_CHECK_SECONDS)
-            try:
-                if await asyncio.to_thread(rotate, self._settings.access_log, _LOG_BYTES, _LOGS_KEPT):
-                    await self._admin.reopen_logs()
-            except (OSError, AdminUnreachableError) as error:
-                log.warning("the gateway's access log could not be rotated", reason=str(error))
-
     def _last_words(self) -> str:
         try:
             lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
@@ -326,15 +315,3 @@ def _lasting(argv: Sequence[str]) -> list[str]:
     """A command line without what differs between restarts."""
     passing = {"--restart-epoch", "--parent-shutdown-time-s"}
     return [word for before, word in pairwise(("", *argv)) if before not in passing]
-
-
-def rotate(path: Path, limit: int, kept: int) -> bool:
-    """Move ``path`` to ``path.1`` (and so on, ``kept`` of them) once it has ``limit`` bytes; tells whether it did."""
-    if not path.exists() or path.stat().st_size < limit:
-        return False
-    for number in range(kept, 0, -1):
-        older = path.with_name(f"{path.name}.{number}")
-        newer = path if number == 1 else path.with_name(f"{path.name}.{number - 1}")
-        if newer.exists():
-            newer.replace(older)
-    return True

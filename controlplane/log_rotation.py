@@ -1,6 +1,6 @@
 """Keeps the logs small that processes write by a descriptor they were started with: our own, and Envoy's.
 
-Instances' logs are the backend's business, and the access log is Envoy's, which can open it anew.
+Instances' logs are the backend's business; Envoy's access log, which can be opened anew: see access_log.py.
 """
 
 from __future__ import annotations

@@ -152,7 +152,8 @@ class ControlPlane:
 
         Raises:
             StoreError, PortInUseError, ApiPortInUseError, MetricsPortInUseError, EnvoyNotFoundError,
-                GatewayNotReadyError, CertificateError, AdsAddressError, OSError: each with one sentence for the user.
+                GatewayNotReadyError, CertificateError, AdsAddressError, InstanceHostError, OSError: each with one
+                sentence for the user.
         """
         self._bind_api()
         asked = "metrics_port" in self._settings.model_fields_set

@@ -76,17 +76,19 @@ class StandIn:
             await asyncio.sleep(_IDLE_SECONDS)
 
     async def _serve(self, snapshot: Snapshot) -> None:
-        address, port = listening(snapshot)
+        address, port, tls_port = listening(snapshot)
         server = AdsServer(snapshot, clock=time.monotonic)
-        process = self._process(replace(self._settings, listen_address=address, listen_port=port))
+        settings = replace(self._settings, listen_address=address, listen_port=port, tls_port=tls_port)
+        process = self._process(settings)
         if not await server.start(self._settings.ads_socket, only_vacant=True):
             return
         mine = ads_socket.identity(self._settings.ads_socket)
         try:
             await process.start()
             await process.wait_ready(READY_SECONDS)
-            self._note.write_text(json.dumps({"pid": process.pid, "gateway": f"http://{address}:{port}"}))
-            log.info("standing in for the control plane", gateway_pid=process.pid, port=port)
+            here = f"https://{address}:{tls_port}" if tls_port is not None else f"http://{address}:{port}"
+            self._note.write_text(json.dumps({"pid": process.pid, "gateway": here}))
+            log.info("standing in for the control plane", gateway_pid=process.pid, gateway=here)
             # Without the snapshot the platform was stopped for good.
             while ads_socket.identity(self._settings.ads_socket) == mine and self._file.exists():
                 await asyncio.sleep(_POLL_SECONDS)

@@ -77,10 +77,6 @@ class Admin:
         """Requests being answered now."""
         return await self.stat("http.gateway.downstream_rq_active")
 
-    async def quit(self) -> None:
-        """End the process now. Drain before, or in-flight requests fail."""
-        await self._post("/quitquitquit")
-
     async def reopen_logs(self) -> None:
         """Write to a new access log, after the old one was renamed."""
         await self._post("/reopen_logs")

@@ -70,11 +70,6 @@ class LatencyDigest:
             found.append(min(_middle(index), float(self.maximum)))
         return tuple(found)
 
-    @property
-    def buckets(self) -> int:
-        """How many buckets are kept: what the memory of a digest grows with."""
-        return len(self._counts)
-
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, LatencyDigest)

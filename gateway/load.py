@@ -1,10 +1,9 @@
-"""What the gateways say of load, in Penstock's words, and the port through which an autoscaler listens."""
+"""What the gateways say of load, in Penstock's words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +39,3 @@ class DeploymentLoad:
     """Since this control plane started; its ``in_progress`` is 0."""
     gateways: int = 0
     """How many gateways this is from."""
-
-
-class LoadSignals(Protocol):
-    """The port of whoever acts on load. :class:`gateway.load_reports.LoadReports` implements it."""
-
-    def load(self, endpoint: str, deployment: str) -> DeploymentLoad | None:
-        """The load of a deployment; None when no gateway has reported lately, which is not the same as no load."""
-
-    def on_report(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after every report (each gateway makes one a second); the answer ends that.
-
-        A listener must not wait.
-        """

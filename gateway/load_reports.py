@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import grpc
 import grpc.aio
-import structlog
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
@@ -25,8 +24,6 @@ STALE_INTERVALS = 3
 _SERVICE = "envoy.service.load_stats.v3.LoadReportingService"
 _METHOD = "StreamLoadStats"
 _Context = grpc.aio.ServicerContext[lrs_pb2.LoadStatsRequest, lrs_pb2.LoadStatsResponse]
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class _Gateway:
 
 
 class LoadReports:
-    """Implements :class:`gateway.load.LoadSignals`. Belongs to one event loop."""
+    """What the gateways that reported lately said. Belongs to one event loop."""
 
     def __init__(self, knows: Callable[[str, str], bool], clock: Callable[[], float]) -> None:
         """``knows`` tells whether (endpoint, deployment) exists; ``clock`` is monotonic seconds."""
@@ -55,10 +52,9 @@ class LoadReports:
         self._clock = clock
         self._gateways: set[_Gateway] = set()
         self._totals: dict[str, Load] = {}
-        self._listeners: list[Callable[[], None]] = []
 
     def load(self, endpoint: str, deployment: str) -> DeploymentLoad | None:
-        """See :meth:`gateway.load.LoadSignals.load`."""
+        """The load of a deployment; None when no gateway has reported lately, which is not the same as no load."""
         fresh = [gateway for gateway in self._gateways if self._is_fresh(gateway)]
         if not fresh or not self._knows(endpoint, deployment):
             return None
@@ -77,16 +73,6 @@ class LoadReports:
     def gateways(self) -> int:
         """How many reported lately."""
         return sum(self._is_fresh(gateway) for gateway in self._gateways)
-
-    def on_report(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """See :meth:`gateway.load.LoadSignals.on_report`."""
-        self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return unsubscribe
 
     def service(self) -> grpc.GenericRpcHandler:
         """The gRPC service, for the server that Envoys connect to."""
@@ -136,11 +122,6 @@ class LoadReports:
             if before is None and not self._knows(*names.cluster_parts(name)):
                 continue
             self._totals[name] = (before or Load()) + replace(said.load, in_progress=0)
-        for listener in tuple(self._listeners):
-            try:
-                listener()
-            except Exception:  # noqa: BLE001  # one broken listener must not end the stream
-                _log.exception("a listener of load reports failed")
 
     def _is_fresh(self, gateway: _Gateway) -> bool:
         return self._clock() - gateway.at <= STALE_INTERVALS * INTERVAL_S

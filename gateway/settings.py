@@ -1,6 +1,7 @@
-"""Everything an operator can set about a gateway, in one typed place.
+"""Everything that can be set about a gateway, in one typed place.
 
-The composition root fills this from the project's settings; nothing in the gateway reads the environment.
+The composition root fills in what an operator has a setting for, and the defaults here are the rest; nothing in the
+gateway reads the environment.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class GatewaySettings:
     admin_socket: Path
     """Unix socket of Envoy's admin interface (mode 0600): it can stop the gateway and show its configuration."""
     access_log: Path
-    """File that gets one JSON object per request. Rotate by renaming, then :meth:`gateway.admin.Admin.reopen_logs`."""
+    """File that gets one JSON object per request, rotated by renaming and :meth:`gateway.admin.Admin.reopen_logs`."""
     bootstrap_file: Path
     """Where the bootstrap is written before Envoy starts."""
     snapshot_file: Path | None = None

@@ -106,6 +106,11 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def inherited(variable: str) -> str:
+    """What a process that this one starts finds in an environment variable; empty without one."""
+    return os.environ.get(variable, "")
+
+
 def silence_grpc() -> None:
     """Keep gRPC's own log lines, such as those on a restart of the control plane, off a user's terminal."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -22,8 +22,6 @@ from controlplane.settings import LogFormat, LogLevel, Settings, process_environ
 class StubBackend:
     """Every instance answers at once, at the same socket."""
 
-    name = "stub"
-
     def __init__(self, socket: str) -> None:
         self._address = f"unix://{socket}"
         self._seen: dict[str, InstanceObservation] = {}

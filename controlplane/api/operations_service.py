@@ -10,6 +10,7 @@ from google.longrunning import operations_pb2_grpc, operations_proto_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from controlplane.api.convert.operation import OperationConverter
+from controlplane.domain.errors import InvalidArgumentError, Violation
 from controlplane.domain.names import parse
 from controlplane.usecases.operations import OperationUseCases
 from controlplane.usecases.paging import Query
@@ -26,6 +27,11 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         return self._convert.message(await self._operations.get(_id(request.name)))
 
     async def ListOperations(self, request: Any, context: Any) -> Any:
+        if request.name not in ("", "operations"):
+            raise InvalidArgumentError(
+                Violation("name", f"is '{request.name}', and operations stand under nothing: leave it out"),
+                hint='The filter target = "endpoints/NAME" finds those of one resource.',
+            )
         page = await self._operations.list(Query(request.name, request.filter, request.page_size, request.page_token))
         return operations_proto_pb2.ListOperationsResponse(
             operations=[self._convert.message(accepted) for accepted in page.items],

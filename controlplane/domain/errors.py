@@ -4,8 +4,8 @@
 
     PenstockError
     ├── InvalidArgumentError      fields are malformed; `violations` names each
-    │   └── InvalidTrafficError   weights that do not sum to 100, or name nothing
-    ├── UnsupportedError          the backend cannot honour a setting
+    │   ├── InvalidTrafficError   weights that do not sum to 100, or name nothing
+    │   └── UnsupportedError      the backend cannot honour a setting
     ├── NotFoundError
     ├── AlreadyExistsError
     ├── EtagMismatchError
@@ -15,6 +15,7 @@
     ├── ChecksumMismatchError
     ├── UnauthenticatedError
     ├── ResourceExhaustedError    a full disk, a quota
+    ├── GatewayNotReplacedError   what served goes on serving
     └── StoreError                the database is locked, damaged or too new
 
 The message is one sentence for a person, the hint says what to do about it, the reason is for machines and has the

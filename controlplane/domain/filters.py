@@ -112,12 +112,6 @@ def parse_filter(text: str, allowed: Collection[FilterField]) -> Filter:
     )
 
 
-def quoted(value: str) -> str:
-    """``value`` as a filter's text."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""

@@ -117,9 +117,6 @@ class SigningKeys(Protocol):
 class Backend(Protocol):
     """Runs instances. Every call may be repeated, and may follow a crash of the control plane at any line."""
 
-    name: str
-    """``process``, ``docker`` or ``kubernetes``."""
-
     def check(self, template: InstanceTemplate) -> None:
         """Refuse at once what this backend cannot honour.
 

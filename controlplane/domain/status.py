@@ -17,7 +17,6 @@ class ProvisioningState(StrEnum):
     DELETING = "Deleting"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
-    CANCELED = "Canceled"
 
 
 class ConditionType(StrEnum):

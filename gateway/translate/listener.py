@@ -56,10 +56,14 @@ def _listener(
     return messages.resource(ResourceType.LISTENER, name, message)
 
 
-def listening(snapshot: Snapshot) -> tuple[str, int]:
-    """The address and port that clients connect to, of a snapshot with a listener."""
-    message = listener_pb2.Listener.FromString(snapshot.resources(ResourceType.LISTENER)[names.LISTENER].body)
-    return message.address.socket_address.address, message.address.socket_address.port_value
+def listening(snapshot: Snapshot) -> tuple[str, int, int | None]:
+    """Where clients connect, of a snapshot with listeners: the address, the port, and the one for TLS (None: none)."""
+    found = {
+        name: listener_pb2.Listener.FromString(resource.body).address.socket_address
+        for name, resource in snapshot.resources(ResourceType.LISTENER).items()
+    }
+    tls = found.get(names.LISTENER_TLS)
+    return found[names.LISTENER].address, found[names.LISTENER].port_value, None if tls is None else tls.port_value
 
 
 def _connection_manager(settings: GatewaySettings) -> hcm.HttpConnectionManager:

@@ -20,10 +20,6 @@ HEADER_ENDPOINT: Final = "x-penstock-endpoint"
 IDENTITY_HEADERS: Final = ("x-envoy-.*", "x-penstock-([^e].*|e|e[^n].*|en|en[^d].*)?")
 """Headers a client may not send: the first change timeouts and retries, the second say who it is. Regular expressions
 of RE2, which has no way to say "except": the second takes every name but those that begin with ``x-penstock-end``."""
-HEADER_UPSTREAM_TIME: Final = "x-envoy-upstream-service-time"
-"""Set by Envoy's router on what an upstream answered, never on its own answers: the Lua filter tells them apart."""
-
-
 CLUSTER_SEPARATOR: Final = "/"
 _GRPC: Final = "grpc"
 NOBODY: Final = "-"

@@ -1,7 +1,7 @@
 """From a manifest to the message that creates its deployment: uploads, registers, refers.
 
 Everything here may be repeated: content is addressed by its hash, and a version that is there already is taken when it
-holds the same.
+holds the same. Description, tags and properties that a manifest gives are brought up to date in that one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Publisher:
         except NotFoundError:
             return await self._models.create(name, message, version=version)
         if (have.asset, have.type) == (message.asset, message.type):
-            return have
+            fields = _relabelled(have, message)
+            version = have.name.rpartition("/")[2]
+            return await self._models.update(name, version, message, fields) if fields else have
         if not version:
             return await self._models.create(name, message)
         raise AlreadyExistsError(
@@ -96,7 +98,9 @@ class Publisher:
         except NotFoundError:
             return await self._environments.create(name, message, version=version)
         if _held(have) == _held(message):
-            return have
+            fields = _relabelled(have, message)
+            version = have.name.rpartition("/")[2]
+            return await self._environments.update(name, version, message, fields) if fields else have
         if not version:
             return await self._environments.create(name, message)
         raise AlreadyExistsError(
@@ -116,6 +120,14 @@ class Publisher:
             progress(f"sending {what}")
         asset = await self._assets.upload(path, progress=sent)
         return asset.name
+
+
+def _relabelled(have: Model | Environment, given: Model | Environment) -> list[str]:
+    """The labels that are given and differ. Those of what was registered in passing are nobody's."""
+    if given.anonymous:
+        return []
+    labels = ("description", "tags", "properties")
+    return [field for field in labels if getattr(given, field) and getattr(given, field) != getattr(have, field)]
 
 
 def _held(environment: Environment) -> bytes:

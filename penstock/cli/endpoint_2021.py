@@ -64,6 +64,7 @@ def list_(context: Context, _: argparse.Namespace) -> list[dict[str, Any]]:
 
 def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Make the endpoint what the file says, or change its traffic, or one deployment."""
+    _refuse_unread(parsed)
     if parsed.file is not None:
         return _declare(context, parsed)
     if not parsed.name:
@@ -104,14 +105,29 @@ def get_logs(context: Context, parsed: argparse.Namespace) -> None:
     online_deployment.print_logs(context, parsed.name, parsed.deployment, parsed)
 
 
+def _refuse_unread(parsed: argparse.Namespace) -> None:
+    """Refuse arguments of ``update`` that mean nothing beside the others."""
+    flags = ("traffic", "deployment", "deployment_file", "instance_count")
+    given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(parsed, flag) is not None]
+    if parsed.file is not None and given:
+        raise UsageError(f"--file says all there is to say: leave {', '.join(given)} out")
+    if parsed.file is None and parsed.deployment is None and parsed.deployment_file is None:
+        for flag, alone in (("--instance-count", parsed.instance_count is not None), ("--set", bool(parsed.sets))):
+            if alone:
+                raise UsageError(f"{flag} needs to know of which deployment: give --deployment or --deployment-file")
+
+
 def _declare(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """``update -f``: exactly one kind of change, a deployment missing from the file is deleted."""
     wanted = _load(context, parsed)
     endpoint = context.client.endpoints.get(wanted.name)
+    goal = convert.endpoint_message(wanted)
+    if goal.auth_mode != endpoint.auth_mode:
+        raise UsageError("`auth_mode` cannot be changed", hint="create another endpoint")
     now = {short_name(d.name): d for d in context.client.deployments.list(wanted.name)}
     published = {d.name: _resolved(context, changes.publish(context, d)) for d in wanted.deployments}
-    goal = convert.endpoint_message(wanted)
     goal.traffic.update(wanted.traffic)
+    goal.mirror_traffic.update(wanted.mirror_traffic)
     revision = revise(endpoint, now, goal, published)
     if revision.kind is None:
         context.console.note(f"'{wanted.name}' already is what the file says")
@@ -136,7 +152,7 @@ def _carry_out(
         changes.finish(context, f"deleting deployment '{name}'", context.client.deployments.delete(endpoint, name))
     for name in revision.change:
         _update_deployment(context, deployments[name], published[name], [])
-    fields = ["traffic"] if revision.kind is Kind.TRAFFIC else list(revision.endpoint_fields)
+    fields = ["traffic", "mirror_traffic"] if revision.kind is Kind.TRAFFIC else list(revision.endpoint_fields)
     if fields:
         updating = context.client.endpoints.update(endpoint, goal, fields)
         changes.finish(context, f"updating endpoint '{endpoint}'", updating)
@@ -144,6 +160,7 @@ def _carry_out(
 
 def _update_from_file(context: Context, parsed: argparse.Namespace) -> None:
     overrides = [*arguments.sets(parsed), manifest.Flag.of("--name", "endpoint_name", parsed.name)]
+    overrides += arguments.flags({"instance_count": parsed.instance_count})
     if parsed.deployment:
         overrides.append(manifest.Flag.of("--deployment", "name", parsed.deployment))
     loaded = manifest.load_deployment(parsed.deployment_file, overrides)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from penstock.daemon import AlreadyRunningError, Daemon, DaemonState
+from penstock.daemon import AlreadyRunningError, Daemon, DaemonState, StubbornError
 from penstock.errors import PlatformError
 from penstock.settings import PlatformFile
 
@@ -94,6 +94,12 @@ class Machine:
         Raises:
             PlatformError: something is left; the detail says what.
         """
+        try:
+            return self._stop(sweep, environment, say)
+        except StubbornError as error:
+            raise PlatformError(str(error), hint=error.hint) from None
+
+    def _stop(self, sweep: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> bool:
         found = self.running()
         ran, clean = found is not None or not self._nothing_runs(), False
         if found is not None:

@@ -23,11 +23,13 @@ _PLAIN = (
     "request_settings",
     "liveness_probe",
     "readiness_probe",
+    "model_mount_path",
     "description",
     "tags",
     "properties",
     "model",
     "environment",
+    "strict_environment",
 )
 """What ``--set`` can change without a file."""
 TABLE = Columns(
@@ -141,6 +143,8 @@ def changed(context: Context, now: Deployment, overrides: list[str]) -> tuple[De
     text = json.dumps({"name": name, "endpoint_name": endpoint} | written)
     source = manifest.Text(text, f"the deployment '{name}'", Path.cwd())
     before, after = (manifest.load_deployment(source, given).value for given in ((), overrides))
+    if (after.name, after.endpoint_name) != (name, endpoint):
+        raise UsageError("`name` and `endpoint_name` say which deployment is meant, and cannot be given by --set")
     wanted = changes.publish(context, after)
     base = convert.deployment_message(before, model=now.model, environment=now.environment)
     fields = {
@@ -148,6 +152,9 @@ def changed(context: Context, now: Deployment, overrides: list[str]) -> tuple[De
         for field in Deployment.DESCRIPTOR.fields
         if field.name in _PLAIN and getattr(wanted, field.name) != getattr(base, field.name)
     }
+    if wanted.retained:
+        wanted.retained.update({**now.retained, **wanted.retained})
+        fields.add("retained")
     wanted.name, wanted.etag = now.name, now.etag
     return wanted, fields or {"instance_count"}
 

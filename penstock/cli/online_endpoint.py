@@ -34,16 +34,11 @@ def create(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     if parsed.file is None and not parsed.name:
         raise UsageError("give the endpoint's file with --file, or its name with --name")
     source = parsed.file or manifest.Text("{}", "the command line", Path.cwd())
-    loaded = manifest.load_endpoint(source, overrides)
-    if loaded.value.deployments:
-        hint = f"`penstock endpoint create -f {parsed.file}` creates the endpoint with its deployments"
-        raise UsageError(f"{parsed.file} has deployments inside, the 2021 form", hint=hint)
-    changes.note_all(context, loaded.notes)
-    message = convert.endpoint_message(loaded.value)
-    operation = context.client.endpoints.create(loaded.value.name, message)
+    endpoint = _load(context, source, overrides, f"`penstock endpoint create -f {parsed.file}` creates")
+    operation = context.client.endpoints.create(endpoint.name, convert.endpoint_message(endpoint))
     if not parsed.no_wait:
-        changes.finish(context, f"creating endpoint '{loaded.value.name}'", operation)
-    return show_endpoint(context, loaded.value.name)
+        changes.finish(context, f"creating endpoint '{endpoint.name}'", operation)
+    return show_endpoint(context, endpoint.name)
 
 
 def show(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
@@ -65,11 +60,11 @@ def update(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     name: str | None = parsed.name
     if parsed.file is not None:
         given = [manifest.Flag.of("--name", "name", name)] if name else []
-        loaded = manifest.load_endpoint(parsed.file, [*arguments.sets(parsed), *given])
-        changes.note_all(context, loaded.notes)
-        name = loaded.value.name
-        wanted = convert.endpoint_message(loaded.value)
-        fields = {*_UPDATABLE, "retained"} - (set() if loaded.value.traffic else {"traffic"})
+        does = f"`penstock endpoint update -f {parsed.file}` changes"
+        endpoint = _load(context, parsed.file, [*arguments.sets(parsed), *given], does)
+        name = endpoint.name
+        wanted = convert.endpoint_message(endpoint)
+        fields = {*_UPDATABLE, "retained"} - (set() if endpoint.traffic else {"traffic"})
     elif name:
         wanted, fields = _changed(context, name, parsed)
     else:
@@ -116,8 +111,9 @@ def get_credentials(context: Context, parsed: argparse.Namespace) -> dict[str, A
 def regenerate_keys(context: Context, parsed: argparse.Namespace) -> dict[str, Any]:
     """Replace one key and show both; or end all tokens and show a new one."""
     if _takes_tokens(context, parsed.name):
-        if parsed.key_value:
-            raise UsageError(f"'{parsed.name}' takes tokens, which cannot be chosen: leave --key-value out")
+        for flag, given in (("--key-value", parsed.key_value), ("--key-type", parsed.key_type)):
+            if given:
+                raise UsageError(f"'{parsed.name}' takes tokens, which cannot be chosen: leave {flag} out")
         context.client.endpoints.revoke_tokens(parsed.name)
         return shapes.token(context.client.endpoints.token(parsed.name))
     keys = context.client.endpoints.regenerate_key(
@@ -149,7 +145,7 @@ def invoke_arguments(parser: argparse.ArgumentParser) -> None:
 def regenerate_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``regenerate-keys``."""
     arguments.name(parser, "endpoint")
-    parser.add_argument("--key-type", choices=["primary", "secondary"], default="primary", help="default: primary")
+    parser.add_argument("--key-type", choices=["primary", "secondary"], help="default: primary")
     parser.add_argument("--key-value", metavar="KEY", help="the new key; default: a random one")
 
 
@@ -173,6 +169,19 @@ def _update_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.no_wait(parser)
 
 
+def _load(
+    context: Context, source: Path | manifest.Text, overrides: list[str], otherwise: str
+) -> manifest.ManifestEndpoint:
+    """The endpoint in ``source``. One of the 2021 form is refused, with what it ``otherwise`` takes as the hint."""
+    loaded = manifest.load_endpoint(source, overrides)
+    if loaded.value.deployments:
+        named = source.name if isinstance(source, manifest.Text) else source
+        hint = f"{otherwise} the endpoint with its deployments"
+        raise UsageError(f"{named} has deployments inside, the 2021 form", hint=hint)
+    changes.note_all(context, loaded.notes)
+    return loaded.value
+
+
 def _takes_tokens(context: Context, name: str) -> bool:
     return context.client.endpoints.get(name).auth_mode == AUTH_MODE_AML_TOKEN
 
@@ -180,15 +189,18 @@ def _takes_tokens(context: Context, name: str) -> bool:
 def _changed(context: Context, name: str, parsed: argparse.Namespace) -> tuple[Endpoint, set[str]]:
     """What ``--set`` makes of the endpoint as it is, and the fields to send: those that differ, or else any one."""
     now = context.client.endpoints.get(name)
-    wanted = Endpoint(etag=now.etag)
     overrides = arguments.sets(parsed)
     if not overrides:
         return Endpoint(), set()
     shown = shapes.endpoint(now, ())
-    text = json.dumps({"name": name} | {key: shown[key] for key in _UPDATABLE})
-    loaded = manifest.load_endpoint(manifest.Text(text, f"the endpoint '{name}'", Path.cwd()), overrides)
-    wanted.MergeFrom(convert.endpoint_message(loaded.value))
-    return wanted, {f for f in _UPDATABLE if getattr(wanted, f) != getattr(now, f)} or {"description"}
+    text = json.dumps({key: shown[key] for key in ("name", "auth_mode", *_UPDATABLE)})
+    endpoint = manifest.load_endpoint(manifest.Text(text, f"the endpoint '{name}'", Path.cwd()), overrides).value
+    if endpoint.name != name or endpoint.deployments:
+        raise UsageError("a name and deployments inside cannot be given by --set")
+    wanted = convert.endpoint_message(endpoint)
+    wanted.etag = now.etag
+    wanted.retained.update({**now.retained, **wanted.retained})
+    return wanted, {f for f in (*_UPDATABLE, "retained") if getattr(wanted, f) != getattr(now, f)} or {"description"}
 
 
 COMMANDS = (

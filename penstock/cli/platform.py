@@ -17,7 +17,14 @@ from penstock.cli.context import Context
 from penstock.cli.machine import Machine
 from penstock.errors import UsageError
 from penstock.names import short_name
-from penstock.settings import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, DEFAULT_TLS_PORT, Settings, child_environment
+from penstock.settings import (
+    DEFAULT_API_PORT,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_TLS_PORT,
+    Settings,
+    child_environment,
+    inherited,
+)
 
 _STATE = "(provisioning_state != 'Succeeded' && join('', [' ', provisioning_state]) || '')"
 _BELOW = (
@@ -39,14 +46,17 @@ def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
     """Start a platform: in the foreground until Ctrl-C, or detached, returning once it is ready."""
     machine = _machine(context, parsed)
     tls = _tls(parsed)
-    _different(parsed, tls=bool(tls))
-    machine.check_free(parsed.gateway_port, parsed.api_port, parsed.tls_port if tls else None)
+    speaks_tls = bool(tls) or any(map(inherited, ("PENSTOCK_TLS_CERT", "PENSTOCK_TLS_DEV")))
+    if parsed.tls_port is not None and not speaks_tls:
+        raise UsageError("--tls-port means nothing without --tls-cert or --tls-dev")
+    ports = _ports(parsed)
+    _different(ports, tls=speaks_tls)
+    machine.check_free(ports["gateway"], ports["api"], ports["tls"] if speaks_tls else None)
     argv = [sys.executable, "-m", "controlplane"]
     environment = child_environment(
         {
             "PENSTOCK_HOME": str(machine.home),
-            "PENSTOCK_GATEWAY_PORT": str(parsed.gateway_port),
-            "PENSTOCK_API_PORT": str(parsed.api_port),
+            **{f"PENSTOCK_{name.upper()}_PORT": str(number) for name, number in ports.items()},
             **tls,
             **_elsewhere(parsed),
         }
@@ -97,15 +107,28 @@ def status(context: Context, parsed: argparse.Namespace) -> Any:
     return {**shapes.platform(client.status()), "endpoint_states": endpoints, "instances": instances}
 
 
-def _different(parsed: argparse.Namespace, *, tls: bool) -> None:
-    ports = {"--gateway-port": parsed.gateway_port, "--api-port": parsed.api_port}
-    if tls:
-        ports["--tls-port"] = parsed.tls_port
+def _ports(parsed: argparse.Namespace) -> dict[str, int]:
+    """Each port: by its flag, else by the variable that the control plane reads, else the default."""
+    ports = {}
+    for name, default in (("gateway", DEFAULT_GATEWAY_PORT), ("api", DEFAULT_API_PORT), ("tls", DEFAULT_TLS_PORT)):
+        said: int | None = getattr(parsed, f"{name}_port")
+        variable = f"PENSTOCK_{name.upper()}_PORT"
+        try:
+            ports[name] = said if said is not None else port(inherited(variable) or str(default))
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{variable}: {error}") from None
+    return ports
+
+
+def _different(ports: dict[str, int], *, tls: bool) -> None:
     flags: dict[int, str] = {}
-    for flag, port in ports.items():
-        if port in flags:
-            raise UsageError(f"{flags[port]} and {flag} are both {port}, and each needs a port of its own")
-        flags[port] = flag
+    for name, number in ports.items():
+        if name == "tls" and not tls:
+            continue
+        flag = f"--{name}-port"
+        if number in flags:
+            raise UsageError(f"{flags[number]} and {flag} are both {number}, and each needs a port of its own")
+        flags[number] = flag
 
 
 def _tls(parsed: argparse.Namespace) -> dict[str, str]:
@@ -115,12 +138,11 @@ def _tls(parsed: argparse.Namespace) -> dict[str, str]:
     if bool(parsed.tls_cert) != bool(parsed.tls_key):
         raise UsageError("--tls-cert and --tls-key belong together")
     if parsed.tls_dev:
-        return {"PENSTOCK_TLS_DEV": "true", "PENSTOCK_TLS_PORT": str(parsed.tls_port)}
+        return {"PENSTOCK_TLS_DEV": "true"}
     if parsed.tls_cert is None:
         return {}
     files = {"PENSTOCK_TLS_CERT": parsed.tls_cert, "PENSTOCK_TLS_KEY": parsed.tls_key}
-    absolute = {name: str(file.expanduser().absolute()) for name, file in files.items()}
-    return {**absolute, "PENSTOCK_TLS_PORT": str(parsed.tls_port)}
+    return {name: str(file.expanduser().absolute()) for name, file in files.items()}
 
 
 def _elsewhere(parsed: argparse.Namespace) -> dict[str, str]:
@@ -147,13 +169,10 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gateway-port",
         type=port,
-        default=DEFAULT_GATEWAY_PORT,
         metavar="PORT",
         help="where clients send requests; default: 8080",
     )
-    parser.add_argument(
-        "--api-port", type=port, default=DEFAULT_API_PORT, metavar="PORT", help="where the API answers; default: 50051"
-    )
+    parser.add_argument("--api-port", type=port, metavar="PORT", help="where the API answers; default: 50051")
     _tls_arguments(parser)
     parser.add_argument(
         "--ads-address",
@@ -176,7 +195,6 @@ def _tls_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-port",
         type=port,
-        default=DEFAULT_TLS_PORT,
         metavar="PORT",
         help="where clients send requests with TLS; --gateway-port redirects to it; default: 8443",
     )

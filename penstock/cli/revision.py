@@ -41,7 +41,6 @@ class Revision:
 
     kind: Kind | None = None
     """None: nothing differs."""
-    traffic: Mapping[str, int] | None = None
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     change: tuple[str, ...] = ()
@@ -63,8 +62,9 @@ _FIELDS = {
     "description": Kind.SETTINGS,
     "tags": Kind.SETTINGS,
     "properties": Kind.SETTINGS,
+    "retained": Kind.SETTINGS,
 }
-_ENDPOINT_FIELDS = ("description", "tags", "properties")
+_ENDPOINT_FIELDS = ("description", "tags", "properties", "retained")
 
 
 def revise(
@@ -81,7 +81,7 @@ def revise(
     added = tuple(sorted(wanted.keys() - deployments.keys()))
     removed = tuple(sorted(deployments.keys() - wanted.keys()))
     kinds: dict[Kind, list[str]] = {}
-    if _without_zeros(endpoint.traffic) != _without_zeros(wanted_endpoint.traffic):
+    if _shares(endpoint) != _shares(wanted_endpoint):
         kinds[Kind.TRAFFIC] = []
     if added:
         kinds[Kind.ADDED] = []
@@ -103,7 +103,6 @@ def revise(
     ((kind, names),) = kinds.items()
     return Revision(
         kind=kind,
-        traffic=dict(wanted_endpoint.traffic) if kind is Kind.TRAFFIC else None,
         add=added,
         remove=removed,
         change=tuple(names),
@@ -119,8 +118,11 @@ def _differences(now: Deployment, wanted: Deployment) -> set[Kind]:
 def _comparable(deployment: Deployment) -> dict[str, object]:
     """Its fields with the defaults filled in, so that leaving one out is no change."""
     shown = shapes.deployment(deployment)
-    own = {field: shown[field] for field in _FIELDS if field in shown}
-    return own | {"strict_environment": deployment.strict_environment}
+    return {field: shown[field] for field in _FIELDS if field != "retained"} | {"retained": dict(deployment.retained)}
+
+
+def _shares(endpoint: Endpoint) -> tuple[dict[str, int], dict[str, int]]:
+    return _without_zeros(endpoint.traffic), _without_zeros(endpoint.mirror_traffic)
 
 
 def _without_zeros(traffic: Mapping[str, int]) -> dict[str, int]:

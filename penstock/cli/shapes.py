@@ -53,6 +53,7 @@ def deployment(message: deployment_pb2.Deployment) -> dict[str, Any]:
         "provisioning_state": state(message.provisioning_state),
         "model": reference(message.model) or None,
         "environment": reference(message.environment) or None,
+        "strict_environment": message.strict_environment,
         "code_configuration": (
             {"code": code.code, "scoring_script": code.scoring_script}
             if message.HasField("code_configuration")

@@ -59,6 +59,9 @@ class DaemonStatus:
 class AlreadyRunningError(Exception):
     """It runs already; nothing was started."""
 
+    reason = "AlreadyRunning"
+    hint = "Stop it first."
+
     def __init__(self, folder: Path, pid: int) -> None:
         super().__init__(f"already running (pid {pid}, {folder})" if pid else f"already being started ({folder})")
         self.pid = pid
@@ -66,6 +69,9 @@ class AlreadyRunningError(Exception):
 
 class StubbornError(Exception):
     """Some of its processes did not die of SIGKILL (they hang in the kernel, on a dead disk or network mount)."""
+
+    reason = "Stubborn"
+    hint = "The kernel's log says on what; mend that, or restart the machine."
 
     def __init__(self, pids: Sequence[int]) -> None:
         super().__init__(f"SIGKILL did not end process {', '.join(map(str, pids))}: it hangs in the kernel")

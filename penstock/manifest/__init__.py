@@ -11,7 +11,6 @@ from penstock.manifest.traffic import TrafficError, parse_traffic
 from penstock.manifest.values import (
     AuthMode,
     Code,
-    Dialect,
     HttpRoute,
     InferenceConfig,
     ManifestDeployment,
@@ -27,7 +26,6 @@ from penstock.manifest.values import (
 __all__ = [
     "AuthMode",
     "Code",
-    "Dialect",
     "Flag",
     "HttpRoute",
     "InferenceConfig",

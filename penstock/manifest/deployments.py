@@ -101,7 +101,7 @@ def _code_folder(fields: Fields, folder: Folder) -> Path | None:
 
 def _code_asset(fields: Fields, folder: Folder) -> Path | None:
     fields.tolerate("$schema", "id", "name", "version")
-    fields.retain("datastore")
+    fields.drop("datastore")
     key = "local_path" if "local_path" in fields else "path"
     path = folder.folder(fields, key, fields.text(key, required=True))
     fields.close()

@@ -8,7 +8,7 @@ from penstock.manifest.fields import Fields, kind, meant
 from penstock.manifest.files import Folder
 from penstock.manifest.names import short_name
 from penstock.manifest.traffic import WHOLE, mirror_mistake, traffic_mistake
-from penstock.manifest.values import AuthMode, Dialect, ManifestDeployment, ManifestEndpoint
+from penstock.manifest.values import AuthMode, ManifestDeployment, ManifestEndpoint
 
 _KUBERNETES = "it needs a platform on Kubernetes, and this one runs processes on its own machine"
 _READ_ONLY = ("$schema", "id", "provisioning_state", "scoring_uri", "swagger_uri", "openapi_uri", "creation_context")
@@ -38,21 +38,10 @@ def read_endpoint(fields: Fields, folder: Folder) -> ManifestEndpoint:
         properties=fields.texts("properties"),
         retained=fields.retain(*_AZURE_ONLY),
         deployments=deployments or (),
-        dialect=dialect_of(fields),
         at=fields.node.position,
     )
     fields.close()
     return endpoint
-
-
-def dialect_of(fields: Fields) -> Dialect:
-    """Which form the file has, by its ``$schema``, else by the keys only one form knows."""
-    schema = fields.text("$schema")
-    if "azuremlsdk2." in schema:
-        return Dialect.V2021
-    if "azuremlschemas" in schema:
-        return Dialect.CURRENT
-    return Dialect.V2021 if "deployments" in fields or "type" in fields else Dialect.CURRENT
 
 
 def _deployments(fields: Fields, folder: Folder, endpoint: str) -> tuple[ManifestDeployment, ...] | None:

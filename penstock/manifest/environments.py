@@ -43,7 +43,7 @@ def read_environment(fields: Fields, folder: Folder, *, named: bool) -> Manifest
     fields.choice("os_type", ["linux"], {"windows": "instances run on Linux"})
     fields.refuse("build", _NO_BUILD)
     # `path` is the folder of an image build. Published files carry it beside a conda file, where it does nothing.
-    fields.retain("datastore", "path")
+    fields.drop("datastore", "path")
     conda_file = _conda_text(fields, folder)
     image = _image(fields)
     environment = ManifestEnvironment(

@@ -19,11 +19,13 @@ from penstock.manifest.tree import Mapping, Node, Scalar
 
 @dataclass
 class Report:
-    """What reading brings up beside the values: mistakes, and keys that are kept without effect."""
+    """What reading brings up beside the values: mistakes, and keys without effect."""
 
     problems: list[Problem] = field(default_factory=list)
     kept: dict[str, Position] = field(default_factory=dict)
-    """Keys with no meaning on one's own machines, by path, where they were first seen."""
+    """Keys with no meaning on one's own machines that are kept, by path, where they were first seen."""
+    dropped: dict[str, Position] = field(default_factory=dict)
+    """Likewise, and not kept."""
 
     def problem(self, position: Position, message: str) -> None:
         """Add a mistake."""
@@ -152,6 +154,12 @@ class Fields:
                 found[key] = json.dumps(tree.plain(node), sort_keys=True)
                 self.report.kept.setdefault(self._full(key), self.at(key))
         return found
+
+    def drop(self, *keys: str) -> None:
+        """Accept the named keys; they are reported as without effect."""
+        for key in keys:
+            if self.value(key) is not None:
+                self.report.dropped.setdefault(self._full(key), self.at(key))
 
     def tolerate(self, *keys: str) -> None:
         """Accept the named keys without effect: what ``show`` prints and users write back."""

@@ -135,10 +135,13 @@ def _check_kind(fields: Fields) -> None:
 
 
 def _notes(file: str, report: Report) -> tuple[str, ...]:
-    if not report.kept:
-        return ()
-    keys = ", ".join(f"`{key}` (line {position.line})" for key, position in report.kept.items())
-    return (f"{file}: kept to be shown again, without a meaning on one's own machines: {keys}",)
+    said = (("kept to be shown again, without a meaning", report.kept), ("without a meaning", report.dropped))
+    return tuple(
+        f"{file}: {what} on one's own machines: "
+        + ", ".join(f"`{key}` (line {position.line})" for key, position in keys.items())
+        for what, keys in said
+        if keys
+    )
 
 
 def _whole(fields: Fields, message: str) -> Problem:

@@ -40,7 +40,7 @@ def read_model(fields: Fields, folder: Folder, *, named: bool) -> ManifestModel 
     path = folder.either(fields, key, fields.text(key, required=True))
     if key == "local_path" and "path" in fields:
         fields.report.problem(fields.at("path"), "`path` and `local_path` mean the same: give one of them")
-    fields.retain("datastore", "stage", "flavors", "utc_time_created")
+    fields.drop("datastore", "stage", "flavors", "utc_time_created")
     description, tags, properties = fields.text("description"), fields.texts("tags"), fields.texts("properties")
     fields.close()
     if path is None:

@@ -12,15 +12,6 @@ from penstock.errors import Position
 _NOWHERE = Position("")
 
 
-class Dialect(StrEnum):
-    """Which of the two forms a file has."""
-
-    V2021 = "2021"
-    """One file, deployments inline."""
-    CURRENT = "current"
-    """A file for the endpoint and one for each deployment."""
-
-
 class AuthMode(StrEnum):
     """How an endpoint's clients prove who they are."""
 
@@ -162,5 +153,4 @@ class ManifestEndpoint:
     properties: Mapping[str, str] = field(default_factory=dict)
     retained: Mapping[str, str] = field(default_factory=dict)
     deployments: tuple[ManifestDeployment, ...] = ()
-    dialect: Dialect = Dialect.CURRENT
     at: Position = field(default=_NOWHERE, compare=False)

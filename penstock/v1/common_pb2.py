@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/common.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\tCondition\x12\x0c\n\x04type\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.penstock.v1.ConditionStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x38\n\x14last_transition_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9c\x02\n\x11ProvisioningState\x12\"\n\x1ePROVISIONING_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPROVISIONING_STATE_CREATING\x10\x01\x12\x1f\n\x1bPROVISIONING_STATE_UPDATING\x10\x02\x12\x1e\n\x1aPROVISIONING_STATE_SCALING\x10\x03\x12\x1f\n\x1bPROVISIONING_STATE_DELETING\x10\x04\x12 \n\x1cPROVISIONING_STATE_SUCCEEDED\x10\x05\x12\x1d\n\x19PROVISIONING_STATE_FAILED\x10\x06\x12\x1f\n\x1bPROVISIONING_STATE_CANCELED\x10\x07*\x88\x01\n\x0f\x43onditionStatus\x12 \n\x1c\x43ONDITION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONDITION_STATUS_TRUE\x10\x01\x12\x1a\n\x16\x43ONDITION_STATUS_FALSE\x10\x02\x12\x1c\n\x18\x43ONDITION_STATUS_UNKNOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/common.proto\x12\x0bpenstock.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\tCondition\x12\x0c\n\x04type\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.penstock.v1.ConditionStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x38\n\x14last_transition_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xfb\x01\n\x11ProvisioningState\x12\"\n\x1ePROVISIONING_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPROVISIONING_STATE_CREATING\x10\x01\x12\x1f\n\x1bPROVISIONING_STATE_UPDATING\x10\x02\x12\x1e\n\x1aPROVISIONING_STATE_SCALING\x10\x03\x12\x1f\n\x1bPROVISIONING_STATE_DELETING\x10\x04\x12 \n\x1cPROVISIONING_STATE_SUCCEEDED\x10\x05\x12\x1d\n\x19PROVISIONING_STATE_FAILED\x10\x06*\x88\x01\n\x0f\x43onditionStatus\x12 \n\x1c\x43ONDITION_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONDITION_STATUS_TRUE\x10\x01\x12\x1a\n\x16\x43ONDITION_STATUS_FALSE\x10\x02\x12\x1c\n\x18\x43ONDITION_STATUS_UNKNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.common_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROVISIONINGSTATE']._serialized_start=256
-  _globals['_PROVISIONINGSTATE']._serialized_end=540
-  _globals['_CONDITIONSTATUS']._serialized_start=543
-  _globals['_CONDITIONSTATUS']._serialized_end=679
+  _globals['_PROVISIONINGSTATE']._serialized_end=507
+  _globals['_CONDITIONSTATUS']._serialized_start=510
+  _globals['_CONDITIONSTATUS']._serialized_end=646
   _globals['_CONDITION']._serialized_start=75
   _globals['_CONDITION']._serialized_end=253
 # @@protoc_insertion_point(module_scope)

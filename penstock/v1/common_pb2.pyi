@@ -38,8 +38,6 @@ class _ProvisioningStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pro
     """The observed state equals the desired one."""
     PROVISIONING_STATE_FAILED: _ProvisioningState.ValueType  # 6
     """The desired state cannot be reached; the conditions say why. What served before still serves."""
-    PROVISIONING_STATE_CANCELED: _ProvisioningState.ValueType  # 7
-    """The change was cancelled."""
 
 class ProvisioningState(_ProvisioningState, metaclass=_ProvisioningStateEnumTypeWrapper):
     """Where a resource is on its way from the desired state to the observed one."""
@@ -58,8 +56,6 @@ PROVISIONING_STATE_SUCCEEDED: ProvisioningState.ValueType  # 5
 """The observed state equals the desired one."""
 PROVISIONING_STATE_FAILED: ProvisioningState.ValueType  # 6
 """The desired state cannot be reached; the conditions say why. What served before still serves."""
-PROVISIONING_STATE_CANCELED: ProvisioningState.ValueType  # 7
-"""The change was cancelled."""
 Global___ProvisioningState: _TypeAlias = ProvisioningState  # noqa: Y015
 
 class _ConditionStatus:

@@ -288,7 +288,7 @@ class RequestSettings(_message.Message):
     MAX_CONCURRENT_REQUESTS_PER_INSTANCE_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_WAIT_MS_FIELD_NUMBER: _builtins.int
     request_timeout_ms: _builtins.int
-    """Milliseconds until a request is answered 408, 1 to 180000. 0 means 5000."""
+    """Milliseconds without a byte until a request is answered 408, 1 to 180000. 0 means 5000."""
     max_concurrent_requests_per_instance: _builtins.int
     """Requests one instance works on at once, 1 to 1000. 0 means 1."""
     max_queue_wait_ms: _builtins.int
@@ -320,7 +320,7 @@ class ProbeSettings(_message.Message):
     SUCCESS_THRESHOLD_FIELD_NUMBER: _builtins.int
     FAILURE_THRESHOLD_FIELD_NUMBER: _builtins.int
     initial_delay_seconds: _builtins.float
-    """Seconds before the first probe, 0 to 3600. Default: 10."""
+    """Seconds in which a failed probe does not count, 0 to 3600. Probing begins at once. Default: 10."""
     period_seconds: _builtins.float
     """Seconds between probes, 1 to 3600. 0 means 10."""
     timeout_seconds: _builtins.float

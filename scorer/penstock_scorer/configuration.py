@@ -1,4 +1,4 @@
-"""Where settings come from: the only file that reads the environment.
+"""Where settings come from: which flag, variable or key of a file says what.
 
 A flag wins over an environment variable, which wins over the configuration file (JSON with the variables'
 names as keys). Flags are those of ``azmlinfsrv``, and Penstock's own.

@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from penstock_scorer.auth import tokens
 from penstock_scorer.auth.errors import PolicyError
 from penstock_scorer.auth.guard import Guard
-from penstock_scorer.auth.policy import dump_tokens, parse
+from penstock_scorer.auth.policy import parse
 
 NOW = 1_800_000_000
 OLD = ECKey.generate_key("P-256", {"kid": "old"})
@@ -33,7 +33,8 @@ def public(*keys: Any) -> dict[str, Any]:
 
 
 def policy_text(*keys: Any, not_before: int = 0, issuer: str | None = "cp") -> str:
-    return dump_tokens("penstock", "ep", public(*(keys or (OLD, NEW, P384, RSA))), not_before, issuer)
+    whose = {"version": 1, "mode": "aml_token", "audience": "penstock", "endpoint": "ep", "issuer": issuer}
+    return json.dumps({**whose, "not_before": not_before, "jwks": public(*(keys or (OLD, NEW, P384, RSA)))})
 
 
 def policy(now: float = NOW, **changes: Any) -> Any:

@@ -46,8 +46,6 @@ TOKEN = "the-admin-token"
 class IdleBackend:
     """Runs nothing; sees and says what tests tell it."""
 
-    name = "idle"
-
     def __init__(self) -> None:
         self.restart_refusal = ""
         self.seen: dict[str, InstanceObservation] = {}

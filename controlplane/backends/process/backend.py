@@ -35,8 +35,6 @@ _log = structlog.get_logger()
 class ProcessBackend:
     """:class:`controlplane.domain.ports.Backend` with processes of this machine."""
 
-    name = "process"
-
     def __init__(
         self,
         home: Path,

@@ -88,12 +88,6 @@ def dump(salt: bytes, keys: Mapping[str, str]) -> str:
     return json.dumps({"version": VERSION, "mode": "key", "salt": salt.hex(), "keys": listed})
 
 
-def dump_tokens(audience: str, endpoint: str, jwks: Mapping[str, Any], not_before: int, issuer: str | None) -> str:
-    """The policy file's text for tokens (the fields of the module's second example)."""
-    policy = {"version": VERSION, "mode": "aml_token", "audience": audience, "endpoint": endpoint}
-    return json.dumps({**policy, "issuer": issuer, "not_before": not_before, "jwks": jwks})
-
-
 def parse(text: str | bytes, clock: Callable[[], float] = time.time) -> Policy:
     """Read a policy.
 

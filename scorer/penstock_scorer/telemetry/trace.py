@@ -18,7 +18,6 @@ class TraceContext:
 
     trace_id: str
     parent_id: str
-    sampled: bool
 
 
 def parse(traceparent: str | None) -> TraceContext | None:
@@ -26,9 +25,9 @@ def parse(traceparent: str | None) -> TraceContext | None:
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found is None:
         return None
-    version, trace_id, parent_id, flags, more = found.groups()
+    version, trace_id, parent_id, _flags, more = found.groups()
     if version == "ff" or (version == "00" and more is not None):
         return None
     if not trace_id.strip("0") or not parent_id.strip("0"):
         return None
-    return TraceContext(trace_id, parent_id, bool(int(flags, 16) & 1))
+    return TraceContext(trace_id, parent_id)

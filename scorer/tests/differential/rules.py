@@ -146,7 +146,6 @@ RULES = {
     ),
     "swagger-words": Rule(_swagger_words, _TEXT, ("undecorated", get("/swagger.json"))),
 }
-EXAMPLES = {row: rule.example for row, rule in RULES.items()}
 
 
 def explain(service: str, request: Request, peer: Reply, ours: Reply, found: set[str]) -> tuple[set[str], set[str]]:

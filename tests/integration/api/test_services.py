@@ -154,6 +154,8 @@ async def test_operations_are_listed_newest_first_and_forgotten(client: Client) 
         assert [operation.name for operation in page.operations] == [operation.name for operation in found]
     with pytest.raises(grpc.aio.AioRpcError, match="there are: target, done"):
         await client.operations.ListOperations(operations_proto_pb2.ListOperationsRequest(filter="verb = create"))
+    with pytest.raises(grpc.aio.AioRpcError, match="operations stand under nothing"):
+        await client.operations.ListOperations(operations_proto_pb2.ListOperationsRequest(name="endpoints/house"))
     await client.operations.DeleteOperation(operations_proto_pb2.DeleteOperationRequest(name=first.name))
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await client.operations.GetOperation(operations_proto_pb2.GetOperationRequest(name=first.name))

@@ -253,6 +253,8 @@ class _Endpoints(_Servicer, endpoint_service_pb2_grpc.EndpointServiceServicer):
         endpoint = found(context, self.platform.endpoints, request.endpoint.name, "ENDPOINT_NOT_FOUND")
         if request.endpoint.etag and request.endpoint.etag != endpoint.etag:
             abort(context, status_of(code_pb2.ABORTED, "ETAG_MISMATCH", "the endpoint changed since it was read"))
+        if request.endpoint.auth_mode not in (endpoint_pb2.AUTH_MODE_UNSPECIFIED, endpoint.auth_mode):
+            abort(context, status_of(code_pb2.INVALID_ARGUMENT, "INVALID_ARGUMENT", "auth_mode cannot be changed"))
         new = endpoint_pb2.Endpoint()
         new.CopyFrom(endpoint)
         merge(new, request.endpoint, list(request.update_mask.paths))
@@ -403,6 +405,11 @@ class _Models(_Servicer, model_service_pb2_grpc.ModelServiceServicer):
 
 
 class _Environments(_Servicer, environment_service_pb2_grpc.EnvironmentServiceServicer):
+    def UpdateEnvironment(self, request: Any, context: Any) -> Any:
+        environment = found(context, self.platform.environments, request.environment.name, "ENVIRONMENT_NOT_FOUND")
+        merge(environment, request.environment, list(request.update_mask.paths))
+        return environment
+
     def CreateEnvironment(self, request: Any, context: Any) -> Any:
         prefix = f"environments/{request.environment_id}/versions/"
         name = prefix + (request.version or str(1 + _highest(self.platform.environments, prefix)))

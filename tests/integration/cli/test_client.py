@@ -210,6 +210,18 @@ def test_publishing_twice_registers_once(client: penstock.Client, platform: Fake
     assert list(platform.environments) == [first.environment]
 
 
+def test_labels_that_a_manifest_gives_are_brought_up_to_date(client: penstock.Client, tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(b"one")
+    client.publisher.model(manifest.ManifestModel(path=path, name="m", description="first", tags={"a": "b"}))
+    model = client.publisher.model(manifest.ManifestModel(path=path, name="m", description="second"))
+    assert (model.name, model.description, dict(model.tags)) == ("models/m/versions/1", "second", {"a": "b"})
+    packages = "dependencies: [python]"
+    client.publisher.environment(manifest.ManifestEnvironment(name="e", conda_file=packages))
+    made = client.publisher.environment(manifest.ManifestEnvironment(name="e", conda_file=packages, tags={"c": "d"}))
+    assert (made.name, dict(made.tags)) == ("environments/e/versions/1", {"c": "d"})
+
+
 def test_a_named_version_never_changes(client: penstock.Client, tmp_path: Path) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(b"one")

@@ -145,6 +145,8 @@ def test_a_token_and_its_end(cli: Cli, project: Path) -> None:
     assert renewed == shown | {"accessToken": "header.claims.1"}
     ran = cli("online-endpoint", "regenerate-keys", "-n", "signed", "--key-value", "a-key-of-my-own-1")
     assert (ran.code, ran.err) == (2, "error: 'signed' takes tokens, which cannot be chosen: leave --key-value out\n")
+    ran = cli("online-endpoint", "regenerate-keys", "-n", "signed", "--key-type", "secondary")
+    assert (ran.code, ran.err) == (2, "error: 'signed' takes tokens, which cannot be chosen: leave --key-type out\n")
 
 
 def test_create_of_what_is_there_fails(cli: Cli, blue: None, platform: FakePlatform) -> None:
@@ -225,6 +227,27 @@ def test_update_without_a_file_changes_only_what_is_named(cli: Cli, blue: None, 
     ran = cli("online-endpoint", "update", "-n", "diabetes", "--set", "tags.owner=x")
     assert ran.json()["tags"] == {"team": "a", "owner": "x"}
     assert ran.json()["traffic"] == {"blue": 100}
+
+
+def test_what_set_names_is_changed_or_refused(cli: Cli, blue: None) -> None:
+    deployment = ("online-deployment", "update", "-e", "diabetes", "-n", "blue", "--set")
+    assert cli(*deployment, "strict_environment=true").json()["strict_environment"] is True
+    assert cli(*deployment, "model_mount_path=/models").json()["model_mount_path"] == "/models"
+    assert cli(*deployment, "location=west").json()["location"] == "west"
+    shown = cli(*deployment, "app_insights_enabled=true").json()
+    assert (shown["location"], shown["app_insights_enabled"], shown["strict_environment"]) == ("west", True, True)
+    assert cli(*deployment, "endpoint_name=other").code == 2
+    endpoint = ("online-endpoint", "update", "-n", "diabetes", "--set")
+    assert cli(*endpoint, "location=west").json()["location"] == "west"
+    assert cli(*endpoint, "tags.a=b").json()["location"] == "west"
+    assert cli(*endpoint, "name=other").code == 2
+    assert "auth_mode cannot be changed" in cli(*endpoint, "auth_mode=aml_token").err
+
+
+def test_set_on_an_endpoint_that_takes_tokens(cli: Cli, project: Path) -> None:
+    cli("online-endpoint", "create", "-n", "signed", "--auth-mode", "aml_token")
+    ran = cli("online-endpoint", "update", "-n", "signed", "--set", "description=x")
+    assert (ran.code, ran.json()["description"], ran.json()["auth_mode"]) == (0, "x", "aml_token")
 
 
 def test_update_with_a_file(cli: Cli, blue: None, project: Path) -> None:
@@ -441,6 +464,42 @@ class TestThe2021Form:
         ran = cli("online-endpoint", "create", "-f", "endpoint-2021.yml")
         assert ran.code == 2
         assert "penstock endpoint create -f endpoint-2021.yml" in ran.err
+
+    def test_the_current_update_takes_no_traffic_away(self, cli: Cli, made: Ran) -> None:
+        ran = cli("online-endpoint", "update", "-f", "endpoint-2021.yml")
+        assert ran.code == 2
+        assert "penstock endpoint update -f endpoint-2021.yml" in ran.err
+        assert cli("endpoint", "show", "-n", "diabetes").json()["traffic"] == {"blue": 100}
+
+    def test_mirrored_traffic_and_labels_of_the_file_count(self, cli: Cli, made: Ran, project: Path) -> None:
+        both = ENDPOINT_2021 + "  - name: green\n" + ENDPOINT_2021.partition("- name: blue\n")[2]
+        path = project / "endpoint-2021.yml"
+        path.write_text(both)
+        assert cli("endpoint", "update", "-f", path).code == 0
+        path.write_text(both.replace("traffic:\n", "mirror_traffic: {green: 10}\ntraffic:\n"))
+        assert cli("endpoint", "update", "-f", path).json()["mirror_traffic"] == {"green": 10}
+        path.write_text(path.read_text().replace("westeurope", "northeurope"))
+        assert cli("endpoint", "update", "-f", path).json()["location"] == "northeurope"
+        path.write_text(path.read_text().replace("auth_mode: key", "auth_mode: aml_token"))
+        assert "`auth_mode` cannot be changed" in cli("endpoint", "update", "-f", path).err
+
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (("-f", "endpoint-2021.yml", "-r", "blue=0"), "leave --traffic out"),
+            (("-f", "endpoint-2021.yml", "-d", "blue", "-i", 2), "leave --deployment, --instance-count out"),
+            (("-n", "diabetes", "-r", "blue=0", "-i", 2), "--instance-count needs to know of which deployment"),
+            (("-n", "diabetes", "-r", "blue=0", "--set", "tags.a=b"), "--set needs to know of which deployment"),
+        ],
+    )
+    def test_no_flag_of_update_is_passed_over(self, cli: Cli, made: Ran, flags: tuple[object, ...], says: str) -> None:
+        ran = cli("endpoint", "update", *flags)
+        assert (ran.code, says in ran.err) == (2, True)
+        assert cli("endpoint", "show", "-n", "diabetes").json()["traffic"] == {"blue": 100}
+
+    def test_the_count_beside_a_deployments_file(self, cli: Cli, made: Ran) -> None:
+        ran = cli("endpoint", "update", "-n", "diabetes", "-e", "green.yml", "-i", 3)
+        assert {d["name"]: d["instance_count"] for d in ran.json()["deployments"]} == {"blue": 1, "green": 3}
 
     def test_show_logs_keys_and_delete(self, cli: Cli, made: Ran) -> None:
         assert cli("endpoint", "show", "-n", "diabetes", "-d", "blue").json()["name"] == "blue"

@@ -18,6 +18,7 @@ from penstock.cli.console import Console
 from penstock.cli.context import Context
 from penstock.cli.machine import Machine
 from penstock.cli.main import main
+from penstock.daemon import StubbornError
 from penstock.errors import PlatformError
 from penstock.settings import PlatformFile, Settings
 
@@ -121,6 +122,33 @@ def test_one_port_for_two_things(platform: Platform, flags: tuple[str, ...], say
     assert not platform.home.exists()
 
 
+def test_ports_come_from_the_environment_where_no_flag_says_otherwise(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    gateway, api = free_ports()
+    monkeypatch.setenv("PENSTOCK_GATEWAY_PORT", str(gateway))
+    monkeypatch.setenv("PENSTOCK_API_PORT", "1")
+    seen: dict[str, str] = {}
+
+    def start(machine: Machine, argv: object, environment: dict[str, str], say: object) -> PlatformFile:
+        seen.update(environment)
+        return PlatformFile("a", "g", 1)
+
+    monkeypatch.setattr(Machine, "start", start)
+    up = ["up", "--detach", "--home", str(platform.home)]
+    assert main([*up, "--api-port", str(api)]) == 0
+    assert (seen["PENSTOCK_GATEWAY_PORT"], seen["PENSTOCK_API_PORT"]) == (str(gateway), str(api))
+    monkeypatch.setenv("PENSTOCK_API_PORT", "http")
+    assert main(up) == 2
+    assert "error: PENSTOCK_API_PORT: 'http' is no port: 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_port_for_tls_without_tls(platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.delenv("PENSTOCK_TLS_CERT", raising=False)
+    assert main(["up", "--home", str(platform.home), "--tls-port", "9443"]) == 2
+    assert "error: --tls-port means nothing without" in capsys.readouterr().err
+
+
 def test_down_without_a_platform(platform: Platform) -> None:
     assert not platform.down()
     assert not platform.home.exists()
@@ -132,6 +160,17 @@ def test_a_sweep_that_fails_is_told(platform: Platform) -> None:
     failing = [sys.executable, "-c", "import sys; sys.exit('x\\nerror: instance abc hangs in the kernel')"]
     with pytest.raises(PlatformError, match="instance abc hangs in the kernel"):
         platform.machine.stop(failing, platform.environment, platform.said.append)
+
+
+def test_what_hangs_in_the_kernel_is_no_defect_of_ours(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang() -> None:
+        raise StubbornError([4711])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.machine._daemon, "kill", hang)
+        with pytest.raises(PlatformError, match="SIGKILL did not end process 4711: it hangs in the kernel") as caught:
+            platform.down()
+    assert caught.value.hint
 
 
 def test_a_control_plane_that_ends_tells_why(platform: Platform) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -141,18 +140,8 @@ def _named(name: str) -> Instance:
     return instance
 
 
-def handshake_error(folder: Path) -> str:
-    """What Envoy in ``folder`` says of its connection."""
-    return (folder / "log").read_text()
-
-
 def rewritten(folder: Path, leaf: Leaf) -> None:
     """Replace an enrolled gateway's certificate, whole, as a renewal does."""
     fresh = folder / "identity.new"
     fresh.write_bytes(leaf.pem)
     fresh.replace(folder / enrolment.IDENTITY)
-
-
-def bootstrap_of(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / enrolment.BOOTSTRAP).read_text())
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -53,7 +54,9 @@ class LostRig(KeptRig):
 
     @contextlib.asynccontextmanager
     async def stand_in(self, *, stay: bool = False) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(StandIn(self.settings, self.keeper, self.seal).run(stay=stay))
+        # `penstock gateway start` is told nothing of the flags that the platform was started with.
+        settings = replace(self.settings, tls_port=None)
+        task = asyncio.create_task(StandIn(settings, self.keeper, self.seal).run(stay=stay))
         try:
             yield task
         finally:
@@ -170,6 +173,9 @@ async def test_tls_is_served_too_and_its_key_lies_nowhere_in_clear(tmp_path: Pat
         async with rig.stand_in():
             await until(rig.serves)
             assert (await client.get(address(rig), headers=BEARER)).status_code == 200
+            note = rig.folder / "stand-in.json"
+            await until(note.exists)
+            assert json.loads(note.read_bytes())["gateway"] == f"https://127.0.0.1:{rig.settings.tls_port}"
             # The control plane comes back with another; the stand-in had nothing to do with it.
             newer, renewed = made(tmp_path / "newer")
             await rig.restart_control_plane(rig.endpoint(rig.deployment("blue", "b1"), blue=100), certificate=renewed)

@@ -49,9 +49,9 @@ def test_what_is_out_of_range_counts_at_its_end(value: int) -> None:
 
 def test_its_memory_is_bounded() -> None:
     digest = LatencyDigest((1 << power) + (step << power) // 64 for power in range(32) for step in range(64))
-    assert digest.buckets <= 896
+    assert len(digest._counts) <= 896
     digest.add(MAX_MICROSECONDS)
-    assert digest.buckets <= 896
+    assert len(digest._counts) <= 896
 
 
 def test_nothing_recorded_is_zero() -> None:

@@ -7,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.domain.errors import InvalidArgumentError
-from controlplane.domain.filters import Filter, FilterField, parse_filter, quoted
+from controlplane.domain.filters import Filter, FilterField, parse_filter
 from controlplane.domain.instances import InstanceState
 from controlplane.domain.status import ProvisioningState
 
 ALL = tuple(FilterField)
 words = st.text(min_size=1, max_size=10)
 keys = st.from_regex(r"[A-Za-z0-9_./-]{1,10}", fullmatch=True)
+
+
+def quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 @given(

@@ -73,7 +73,21 @@ def test_zeros_do_not_count_as_traffic(before: dict[str, int], after: dict[str, 
 def test_traffic_alone() -> None:
     both = {"blue": BLUE, "green": BLUE}
     revision = revise(Endpoint(traffic={"blue": 100}), both, Endpoint(traffic={"blue": 90, "green": 10}), both)
-    assert revision == Revision(kind=Kind.TRAFFIC, traffic={"blue": 90, "green": 10})
+    assert revision == Revision(kind=Kind.TRAFFIC)
+
+
+def test_mirrored_traffic_is_traffic() -> None:
+    both = {"blue": BLUE, "green": BLUE}
+    assert revise(Endpoint(), both, Endpoint(mirror_traffic={"green": 10}), both) == Revision(kind=Kind.TRAFFIC)
+    assert revise(Endpoint(), both, Endpoint(mirror_traffic={"green": 0}), both) == Revision()
+
+
+def test_what_is_only_kept_to_be_shown_again_is_a_setting() -> None:
+    there, elsewhere = blue(retained={"location": '"west"'}), blue(retained={"location": '"east"'})
+    revision = revise(Endpoint(), {"blue": there}, Endpoint(), {"blue": elsewhere})
+    assert revision == Revision(kind=Kind.SETTINGS, change=("blue",))
+    revision = revise(Endpoint(), {}, Endpoint(retained={"location": '"west"'}), {})
+    assert revision == Revision(kind=Kind.SETTINGS, endpoint_fields=("retained",))
 
 
 def test_a_deployment_with_live_traffic_cannot_come_with_it() -> None:

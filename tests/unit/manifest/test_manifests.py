@@ -10,7 +10,7 @@ import pytest
 
 from penstock import manifest
 from penstock.errors import ManifestError
-from penstock.manifest import AuthMode, Dialect, HttpRoute, ProbeSettings, Registered, RequestSettings, Text
+from penstock.manifest import AuthMode, HttpRoute, ProbeSettings, Registered, RequestSettings, Text
 
 BASE = Path("/project")
 
@@ -162,28 +162,13 @@ code_configuration: {code: "file:code.yml", scoring_script: score.py}
         (note,) = loaded.notes
         assert note.endswith("without a meaning on one's own machines: `identity` (line 4), `location` (line 3)")
 
+    def test_only_what_is_kept_is_called_kept(self) -> None:
+        loaded = manifest.load_environment(Text("name: env\nimage: x\npath: .\n", "env.yml", Path.cwd()))
+        assert loaded.notes == ("env.yml: without a meaning on one's own machines: `path` (line 3)",)
+
     def test_what_show_prints_loads_again(self) -> None:
         text = "id: x\nname: abc\nkind: Managed\nprovisioning_state: Succeeded\nscoring_uri: http://x\nopenapi_uri: y\n"
         assert endpoint(text).name == "abc"
-
-    @pytest.mark.parametrize(
-        ("text", "dialect"),
-        [
-            ("name: abc\n", Dialect.CURRENT),
-            ("name: abc\ndeployments: []\n", Dialect.V2021),
-            ("name: abc\ntype: online\n", Dialect.V2021),
-            (
-                "$schema: https://azuremlsdk2.blob.core.windows.net/latest/endpoint.schema.json\nname: abc\n",
-                Dialect.V2021,
-            ),
-            (
-                "$schema: https://azuremlschemas.azureedge.net/latest/managedOnlineEndpoint.schema.json\nname: abc\n",
-                Dialect.CURRENT,
-            ),
-        ],
-    )
-    def test_the_dialect_is_told_by_the_file(self, text: str, dialect: Dialect) -> None:
-        assert endpoint(text).dialect is dialect
 
     def test_anchors_and_merge_keys(self) -> None:
         text = """

@@ -202,8 +202,6 @@ class MemoryState:
 class MemoryBackend:
     """Instances that come up after ``startup`` seconds, unless their script is in ``broken``."""
 
-    name = "memory"
-
     def __init__(self, startup: float = 1.0) -> None:
         self.startup = startup
         self.build_seconds = 0.0
