@@ -109,12 +109,21 @@ class Request:
         """
         self.unwatch()
         self._leaving = leaving = self._protocol.client_disconnect()
-        leaving.add_done_callback(lambda future: None if future.cancelled() else gone())
+
+        def over(future: Any) -> None:
+            if self._leaving is leaving:
+                self._leaving = None
+            if not future.cancelled():
+                gone()
+
+        leaving.add_done_callback(over)
 
     def unwatch(self) -> None:
         """End :meth:`watch`: only one who watches is told, and the next request on the connection may be it."""
-        if self._leaving is not None:
-            self._leaving.cancel()
+        # Not kept: a future that refers back to this request would never be collected, granian's take no part in that.
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            leaving.cancel()
 
 
 class Listener:
