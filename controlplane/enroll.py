@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from controlplane.clock import SystemClock
 from controlplane.pki import identity
-from controlplane.pki.authority import Authority, AuthorityError, Use, write_private
+from controlplane.pki.authority import Authority, AuthorityError, Use
 from controlplane.pki.enrolments import Enrolment, EnrolmentError, Enrolments
 from controlplane.pki.issuer import Issuer
+from controlplane.private_file import write_private
 from controlplane.settings import Home, Settings
 from gateway import enrolment
 from gateway.settings import GatewaySettings

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from controlplane.private_file import write_private
 from controlplane.settings import Home
 
 
@@ -44,7 +45,7 @@ def admin_token(home: Home) -> str:
         return home.admin_token.read_text().strip()
     except FileNotFoundError:
         token = secrets.token_urlsafe(32)
-        _write_private(home.admin_token, f"{token}\n")
+        write_private(home.admin_token, f"{token}\n".encode())
         return token
 
 
@@ -56,18 +57,9 @@ def announce(home: Home, *, api: str, gateway: str, pid: int, authority: Path | 
     """
     told = {"api": api, "gateway": gateway, "pid": pid, **({"ca": str(authority)} if authority else {})}
     told |= {"ads": ads} if ads else {}
-    _write_private(home.folder / "platform.json", json.dumps(told))
+    write_private(home.folder / "platform.json", json.dumps(told).encode())
 
 
 def withdraw(home: Home) -> None:
     """The platform is not ready any more."""
     (home.folder / "platform.json").unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

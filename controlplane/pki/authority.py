@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from controlplane.private_file import write_private
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate, CertificateBuilder, GeneralName, KeyUsage, Name
@@ -169,16 +171,6 @@ class Authority:
         if now >= certificate.not_valid_after_utc:
             raise AuthorityError(f"the authority in {file} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
         return cls(certificate, key)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file (mode 0600): whoever reads it sees the old content or the new, also after a power cut."""
-    partial = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _builder(

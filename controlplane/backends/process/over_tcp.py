@@ -20,8 +20,9 @@ from controlplane.backends.process.instance_files import InstanceFiles, Manifest
 from controlplane.backends.process.probes import LONGEST_STATUS_LINE, Dial, Streams, unix
 from controlplane.domain.ports import PreparationError
 from controlplane.pki import identity
-from controlplane.pki.authority import Leaf, Use, write_private
+from controlplane.pki.authority import Leaf, Use
 from controlplane.pki.issuer import Issuer, Renewing
+from controlplane.private_file import write_private
 
 _SHUTDOWN_SECONDS = 0.5
 _PAUSE_SHARE = 0.1
