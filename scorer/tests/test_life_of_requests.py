@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from scorer.tests.waiting import eventually
+
 pytestmark = pytest.mark.integration
 
 SCRIPT = """
@@ -49,15 +51,6 @@ def run(data):
     os.write(log, f"{time.monotonic_ns()} - {data} {os.getpid()}\\n".encode())
     return data
 """
-
-
-def eventually(condition: Any, seconds: Any = 15) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def errors(server: Any, kind: Any) -> float:

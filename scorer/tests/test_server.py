@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from penstock_scorer.auth.policy import dump
 
+from scorer.tests.waiting import eventually
+
 pytestmark = pytest.mark.integration
 
 SCRIPT = """
@@ -34,15 +36,6 @@ def run(data):
     if "print" in data: print(data["print"])
     return {"pid": os.getpid(), "same_thread": thread == threading.get_ident(), "big": "x" * data.get("big", 0)}
 """
-
-
-def eventually(condition: Any, seconds: Any = 15) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_it_serves(serve: Any) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from scorer.tests.waiting import eventually
+
 pytestmark = pytest.mark.integration
 
 SCRIPT = """
@@ -32,15 +34,6 @@ def run(data):
 """
 ASYNC = SCRIPT.replace("def run", "async def run").replace("def pieces", "async def pieces")
 MIXED = SCRIPT.replace("def run", "async def run")
-
-
-def eventually(condition: Any, seconds: float = 15) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.fixture(params=["tcp", "uds"])
@@ -107,7 +100,7 @@ def test_who_does_not_read_holds_the_script_back_and_its_leaving_is_noticed(star
     response = connection.getresponse()
     grown = []
     for _ in range(10):
-        time.sleep(0.1)
+        time.sleep(0.1)  # time to grow in
         grown.append(resident_kib(pid) - before)
     # Held in memory without a bound, the generator makes hundreds of MiB a second.
     assert grown[-1] < 16 * 1024, grown
