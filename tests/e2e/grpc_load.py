@@ -81,6 +81,7 @@ class Caller:
         try:
             self.infer(**options)
         except grpc.RpcError as error:
+            # grpcio's errors are calls, too, which its stubs do not say.
             return error.code().name, error.details() or ""  # type: ignore[attr-defined]
         raise AssertionError("it was answered")
 
@@ -139,6 +140,7 @@ def load(port: int, endpoint: str, key: str, *, connections: int = 3, pause: flo
                     answered = caller.infer()
                 except grpc.RpcError as error:
                     with lock:
+                        # grpcio's errors are calls, too, which its stubs do not say.
                         tally.failures.append(f"{error.code()}: {error.details()}")  # type: ignore[attr-defined]
                 else:
                     with lock:

@@ -147,6 +147,7 @@ def test_more_than_it_may_run_is_refused(platform: Platform, tmp_path: Path) -> 
             try:
                 caller.infer(parameters={"sleep": 0.5})
             except grpc.RpcError as error:
+                # grpcio's errors are calls, too, which its stubs do not say.
                 return str(error.code().name)  # type: ignore[attr-defined]
             return "OK"
 

@@ -110,6 +110,7 @@ def private_parts(home: Path) -> list[bytes]:
     vault = Vault(home / "master.key")
     found: list[bytes] = []
     for kid, sealed in query(home, "SELECT kid, sealed FROM signing_keys"):
+        # Columns as sqlite3 gives them, of any type.
         text = vault.open("token-signing", str(kid), bytes(sealed))  # type: ignore[arg-type]
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         found += [text.encode(), raw, raw.hex().encode(), base64.b64encode(raw)[:40]]

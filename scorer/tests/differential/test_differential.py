@@ -173,7 +173,7 @@ def half_closed(start, tmp_path):
             wire.connect(server.uds)
             wire.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(path) + path)
             wire.shutdown(socket.SHUT_WR)
-            time.sleep(0.3)
+            time.sleep(0.3)  # nothing tells when a server has seen it
             held.unlink()
             assert bool(wire.recv(1)) is answers
 

@@ -121,6 +121,7 @@ def test_grpc_that_cannot_be_loaded_costs_http_nothing(serve: Any, channels: Any
     for _ in range(2):
         with pytest.raises(grpc.RpcError) as refused:
             channels(server).unary_unary(LIVE)(b"", timeout=20)
+        # grpcio's errors are calls, too, which its stubs do not say.
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
     assert server.score("{}").status == 200
     said = server.err.read_text() + server.out.read_text()

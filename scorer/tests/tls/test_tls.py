@@ -112,7 +112,7 @@ def test_a_renewed_certificate_is_shown_and_no_request_fails(serve: Callable, pa
         papers.file(f"renewed-{number}", to="shown.pem")
         # Both workers, and not one of those that leave.
         wait(lambda number=number: [secure.shown() for _ in range(8)].count(f"renewed-{number}") > 0)
-        time.sleep(0.3)
+        time.sleep(0.3)  # for load to go to both, the leaving one included
     answer = slow.getresponse()
     assert (answer.status, answer.read()) == (200, b'"said"')
     slow.close()

@@ -47,5 +47,6 @@ def test_the_line_that_changes_ends_before_anything_else_is_said() -> None:
 
     context = SimpleNamespace(console=SimpleNamespace(working=working, note=said.append))
     with pytest.raises(KeyboardInterrupt):
+        # An operation that can only be waited for.
         changes.finish(context, "creating 'x'", SimpleNamespace(wait=wait, name="operations/1"))  # type: ignore[arg-type]
     assert said == ["the line has ended", "creating 'x' goes on (operations/1)"]
