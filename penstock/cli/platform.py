@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def up(context: Context, parsed: argparse.Namespace) -> dict[str, Any] | None:
         }
     )
     if not parsed.detach:
-        # The control plane takes this process over: Ctrl-C and SIGTERM reach it and nothing in between.
+        # The control plane takes this process over: Ctrl-C and SIGTERM reach it and nothing in between. An interpreter
+        # that starts answers Ctrl-C with a traceback; blocked, it waits for the control plane's first line.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         os.execve(argv[0], argv, environment)  # noqa: S606 - our own interpreter
     with context.console.working("starting the platform") as say:
         ready = machine.start(argv, environment, say)

@@ -170,6 +170,23 @@ def test_ctrl_c_while_starting_leaves_nothing(fresh_platform: Platform, moment: 
     assert "Traceback" not in platform.log()
 
 
+def test_ctrl_c_before_the_first_line_of_the_control_plane_shows_no_traceback(
+    fresh_platform: Platform, tmp_path: Path
+) -> None:
+    platform = fresh_platform
+    # An interpreter imports this while it starts, before it comes to any line of ours.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\nif 'controlplane' in sys.orig_argv:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    environment = platform.env() | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(
+        platform.up_command(), check=False, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stderr == ""
+    assert platform.processes() == []
+
+
 def test_a_home_that_was_moved_to_a_deep_folder_serves(fresh_platform: Platform, tmp_path: Path) -> None:
     """Unix sockets have short names; a home may lie anywhere."""
     platform = fresh_platform
