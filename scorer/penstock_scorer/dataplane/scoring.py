@@ -28,6 +28,8 @@ from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from penstock_scorer.batching.collector import Source
+
 _log = logging.getLogger("penstock_scorer")
 
 
@@ -43,6 +45,7 @@ class Scoring:
         clock: Seconds, monotonic, the one of ``Job.received``.
         infer: The script's ``infer``, if it has one.
         loop: The event loop that an ``async def init`` ran on; an ``async def run`` stays on it.
+        queue: What jobs of a blocking script wait in; None: a plain one.
     """
 
     def __init__(  # noqa: PLR0917 - made once
@@ -54,6 +57,7 @@ class Scoring:
         clock: Callable[[], float] = time.perf_counter,
         infer: Callable[[dict[str, Any]], Any] | None = None,
         loop: AbstractEventLoop | None = None,
+        queue: Source[Job] | None = None,
     ) -> None:
         self._signature = signature
         self._timeout_ms = round(limits.timeout * 1000)
@@ -68,7 +72,7 @@ class Scoring:
             run=self._run, late=self._late, waited=self._waited, watch=self._watch_client, gone=self._gone,
             overdue=self._overdue, stuck=self._stuck, run_async=self._run_async,
         )  # fmt: skip
-        self.executor = _executor(signature, limits, handlers, clock, loop)
+        self.executor = _executor(signature, limits, handlers, clock, loop, queue)
         self._seats = [Seat(lane, partial(self.executor.release, index)) for index, lane in enumerate(slots)]
         self._merged = self._make_merged(limits, infer)
 
@@ -187,15 +191,16 @@ class Scoring:
             job.exchange.unwatch()
 
 
-def _executor(
+def _executor(  # noqa: PLR0917 - called once
     signature: RunSignature,
     limits: Limits,
     handlers: Handlers,
     clock: Callable[[], float],
     loop: AbstractEventLoop | None,
+    queue: Source[Job] | None,
 ) -> Executor:
     if not signature.awaited:
-        return Executor(limits, handlers, clock)
+        return Executor(limits, handlers, clock, queue)
     from penstock_scorer.dataplane.coroutines import AsyncExecutor  # noqa: PLC0415 - asyncio, where it is needed
 
     return AsyncExecutor(limits, handlers, clock, loop)

@@ -188,6 +188,7 @@ class Front:
             request, method, request.path, request.query, request.header("content-type", ""), request.headers, tail,
             received, deadline,
         )  # fmt: skip
+        job.lane = self._lane
         request.read(partial(self._arrived, job))
 
     def _arrived(self, job: Job, body: bytes | None) -> None:
