@@ -105,26 +105,32 @@ class Loop:
         self._holder = threading.get_ident() if quick and (more or self._held) else 0
 
     def hold(self, connection: Connection, sent: bytes) -> bool:
-        """Whether this answer is held back."""
-        if self._holder != threading.get_ident() or len(sent) > _MOST_HELD_BYTES:
+        """Whether this answer is held back. Not while another thread waits in :meth:`poll`: it would not be seen."""
+        if self._holder != threading.get_ident() or self._polling or len(sent) > _MOST_HELD_BYTES:
             return False
         self._held.append((connection, sent))
+        if self._polling:
+            # It began to wait meanwhile, and may have looked before.
+            self.wake()
         return True
 
     def release(self) -> None:
-        """Send what is held back. Any thread may."""
+        """Send what is held back, and hold nothing back until the next :meth:`turn`. Any thread may."""
+        self._holder = 0
         while self._held:
             try:
                 connection, sent = self._held.popleft()
             except IndexError:
                 return
-            connection.send_held(sent)
+            try:
+                connection.send_held(sent)
+            except Exception:  # noqa: BLE001 - as in _try
+                _log.exception("A fault in the scorer")
+                connection.close()
 
     def poll(self, timeout: float | None) -> None:
         """Wait for something to happen, at most ``timeout`` seconds (None: as long as it takes), and deal with it."""
-        self._holder = 0
-        if self._held:
-            self.release()
+        self.release()
         while self._calls:
             self._try(self._calls.popleft())
             # Something happened: a request read ahead may wait for the very thread that would sleep here.
@@ -132,7 +138,7 @@ class Loop:
         if self._next_look < math.inf:
             timeout = self._look(timeout)
         self._polling = True
-        if self._calls:
+        if self._calls or self._held:
             timeout = 0
         ready = self._epoll.poll(timeout)
         self._polling = False
