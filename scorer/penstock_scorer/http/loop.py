@@ -109,9 +109,8 @@ class Loop:
         if self._holder != threading.get_ident() or self._polling or len(sent) > _MOST_HELD_BYTES:
             return False
         self._held.append((connection, sent))
-        if self._polling:
-            # It began to wait meanwhile, and may have looked before.
-            self.wake()
+        # It may have begun meanwhile, and have looked before.
+        self._rouse()
         return True
 
     def release(self) -> None:
@@ -165,8 +164,7 @@ class Loop:
     def call(self, what: Callable[[], None]) -> None:
         """Call ``what`` on the polling thread, soon."""
         self._calls.append(what)
-        if self._polling:
-            self.wake()
+        self._rouse()
 
     def resume(self, connection: Connection) -> None:
         """The answer under way is out: see what the connection has next."""
@@ -179,6 +177,10 @@ class Loop:
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.unregister(descriptor)
         self._deadlines.pop(connection, None)
+
+    def _rouse(self) -> None:
+        if self._polling:
+            self.wake()
 
     def _forever(self) -> None:
         while True:
