@@ -179,8 +179,12 @@ class Connection:
     def proceed(self) -> None:
         """The answer is out: go on with what was read ahead."""
         if not self.open:
+            # Requests refer back here: what is kept would have to wait for the garbage collector.
             self._parser.release()
-        if self._current is not None or not self.open or self.lingers or self._rest:
+            self._ahead.clear()
+            self._current = None
+            return
+        if self._current is not None or self.lingers or self._rest:
             return
         if self._ahead:
             self._current = request = self._ahead.pop(0)
@@ -289,11 +293,11 @@ class Connection:
                 self.sock.shutdown(socket.SHUT_RDWR)
             self.sock.close()
         self.keeper.closed(self)
-        # To let go of the parser, which only the polling thread may.
-        self.keeper.resume(self)
         current = self._current
         if current is not None:
             current.tell()
+        # To let go of its requests and the parser, which only the polling thread may.
+        self.keeper.resume(self)
 
     def give_away(self) -> socket.socket:
         """Its socket, which is another's from now on."""

@@ -96,6 +96,7 @@ class Parser:
     def release(self) -> None:
         """Nothing more is fed: let go of what refers back here, which would have to wait for the garbage collector."""
         self.broken = True
+        self.reading = self._upgrades = None
         self._llhttp = self._connection = self._begin = None  # type: ignore[assignment] # nobody asks any more
 
     # ------------------------------------------------------------------ what llhttp says

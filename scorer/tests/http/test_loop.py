@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import socket
 import threading
+import weakref
+from functools import partial
 
+import pytest
 from penstock_scorer.http import loop as module
 from penstock_scorer.http.connection import PREFACE
 from penstock_scorer.http.loop import Loop
+from penstock_scorer.http.request import Request
 
 from scorer.tests.http.places import GET, POST, answers, ended
 from scorer.tests.http.wires import echo
@@ -210,6 +215,33 @@ class TestDeadlines:
         place.now += 31
         place.loop.poll(0)
         assert Counted.looks == 1
+
+
+def running(request: Request) -> None:
+    """One whose answer comes later, and whose client is watched."""
+    request.watch(partial(bool, request))
+
+
+def streaming(request: Request) -> None:
+    request.stream(200, []).send(b"piece")
+
+
+@pytest.mark.parametrize("handle", [echo, running, streaming])
+@pytest.mark.parametrize("sent", [GET, GET * 3, GET[:9], POST, POST + b"a", POST + b"abc", b"nonsense\r\n\r\n"])
+def test_a_connection_that_is_gone_is_not_left_to_the_garbage_collector(place, handle, sent):
+    place.handle = handle
+    gc.collect()
+    gc.disable()
+    try:
+        client = place.connect(sent)
+        (kept,) = (weakref.ref(connection) for connection in place.loop._connections.values())
+        client.close()
+        place.turn()
+        place.now += 40
+        place.turn()
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 class TestQuiet:
