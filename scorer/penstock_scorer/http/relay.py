@@ -105,15 +105,33 @@ def _nameless() -> tuple[socket.socket, str]:
 
 
 def _copy(one: socket.socket, other: socket.socket) -> None:
-    """Both ways, until either has closed."""
+    """Both ways, until either has closed.
+
+    Neither way waits for the other: a client may well not read before it has sent all it has.
+    """
     ready = select.poll()
-    ways = {one.fileno(): (one, other), other.fileno(): (other, one)}
-    for descriptor in ways:
-        ready.register(descriptor, select.POLLIN)
+    rest = {one: memoryview(b""), other: memoryview(b"")}
+    """What a socket has no room for yet; until then nothing more is read for it."""
+    for sock in rest:
+        sock.setblocking(False)
     while True:
-        for descriptor, _ in ready.poll():
-            source, target = ways[descriptor]
-            piece = source.recv(_PIECE)
-            if not piece:
-                return
-            target.sendall(piece)
+        for sock, peer in ((one, other), (other, one)):
+            # Where neither matters not even its end does, yet: poll would tell of it again and again.
+            events = (select.POLLOUT if rest[sock] else 0) | (0 if rest[peer] else select.POLLIN)
+            with contextlib.suppress(KeyError):
+                ready.unregister(sock)
+            if events:
+                ready.register(sock, events)
+        happened = dict(ready.poll())
+        for sock, peer in ((one, other), (other, one)):
+            if sock.fileno() not in happened:
+                continue
+            with contextlib.suppress(BlockingIOError):
+                if rest[sock]:
+                    rest[sock] = rest[sock][sock.send(rest[sock]) :]
+            with contextlib.suppress(BlockingIOError):
+                if not rest[peer]:
+                    piece = sock.recv(_PIECE)
+                    if not piece:
+                        return
+                    rest[peer] = memoryview(piece)

@@ -60,6 +60,22 @@ def test_a_raw_preface_in_pieces(serve):
     assert server.stop() == 0
 
 
+def read(sock: socket.socket, size: int) -> None:
+    """So many bytes."""
+    while size:
+        piece = sock.recv(min(size, 65536))
+        assert piece
+        size -= len(piece)
+
+
+def until_full(sock: socket.socket) -> None:
+    """Until nothing more comes to where it is not read."""
+    before = -1
+    while (waiting := len(sock.recv(1 << 24, socket.MSG_PEEK))) != before:
+        before = waiting
+        threading.Event().wait(0.05)
+
+
 class TestCopying:
     def test_both_ways_until_one_has_closed(self):
         client, ours = socket.socketpair()
@@ -74,6 +90,51 @@ class TestCopying:
         thread.join(10)
         assert not thread.is_alive()
         for each in (ours, granian, theirs):
+            each.close()
+
+    def test_one_that_does_not_read_before_it_has_sent_everything(self):
+        """Both sides fill what lies between them, then read: neither way may wait for the other."""
+        client, ours = socket.socketpair()
+        granian, theirs = socket.socketpair()
+        thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
+        thread.start()
+        size = 4_000_000
+        answered = threading.Thread(target=granian.sendall, args=(b"a" * size,), daemon=True)
+        answered.start()
+        # The client's way is full before it sends.
+        until_full(client)
+        client.settimeout(10)
+        granian.settimeout(10)
+        asked = threading.Thread(target=read, args=(granian, size), daemon=True)
+        asked.start()
+        client.sendall(b"q" * size)
+        asked.join(10)
+        read(client, size)
+        answered.join(10)
+        granian.close()
+        thread.join(10)
+        assert not any(each.is_alive() for each in (thread, answered, asked))
+        for each in (client, ours, theirs):
+            each.close()
+
+    def test_what_is_on_its_way_arrives_before_the_end(self):
+        client, ours = socket.socketpair()
+        granian, theirs = socket.socketpair()
+        thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
+        thread.start()
+        size = 1_000_000
+
+        def answer() -> None:
+            granian.sendall(b"a" * size)
+            granian.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        until_full(client)
+        client.settimeout(10)
+        read(client, size)
+        thread.join(10)
+        assert not thread.is_alive()
+        for each in (client, ours, theirs):
             each.close()
 
     def test_descriptors_of_any_number(self):
