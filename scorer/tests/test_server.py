@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import resource
 import signal
 import socket
 import stat
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from penstock_scorer.auth.policy import dump
+from penstock_scorer.supervision.sockets import bind_tcp
 
 from scorer.tests.waiting import eventually
 
@@ -343,3 +345,31 @@ def test_two_schemas_of_http(serve: Any) -> None:
     client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
     assert client.recv(9)[3] == 4  # a SETTINGS frame
     client.close()
+
+
+def test_as_many_descriptors_as_the_system_allows(serve: Any) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = serve("def init(): pass\ndef run(data):\n    return data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    connections = [server.connection() for _ in range(400)]
+    for connection in connections:
+        connection.connect()
+    for connection in connections:
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"Healthy"
+    for connection in connections:
+        connection.close()
+    assert server.stop() == 0
+
+
+def test_clients_that_are_no_more_are_found_out() -> None:
+    with bind_tcp("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 600
