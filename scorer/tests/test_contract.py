@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from penstock_scorer.contract import script
 from penstock_scorer.contract.results import NotSerializableError, to_json
+from penstock_scorer.dataplane.limits import ScoringTimeoutError
 from penstock_scorer.errors import (
     BadSignatureError,
     InitError,
@@ -13,6 +14,8 @@ from penstock_scorer.errors import (
     ScriptNotFoundError,
 )
 from penstock_scorer.http.cors import Cors
+
+from scorer.tests.conftest import FakeRequest
 
 ECHO = """
 import json
@@ -220,3 +223,12 @@ def test_model_path(write: Any, tmp_path: Any, monkeypatch: Any) -> None:
 
 def test_deep_nesting_is_an_answer(app: Any) -> None:
     assert app(ECHO)("POST", body=b"[" * 100_000).status == 500
+
+
+def test_an_interruption_that_strikes_between_claim_and_answer_leaves_nobody_waiting(app, monkeypatch):
+    def interrupted(request, status, headers, body):
+        raise ScoringTimeoutError
+
+    monkeypatch.setattr(FakeRequest, "respond", interrupted)
+    answer = app(ECHO)("POST", body=b"{}")
+    assert (answer.answers, answer.cuts) == (0, 1)

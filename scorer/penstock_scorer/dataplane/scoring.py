@@ -114,6 +114,8 @@ class Scoring:
             _log.error("Encountered Exception: %s", traceback.format_exc())
             for job in jobs:
                 self._replies.timed_out(job, seat)
+                # It may have struck between the claim of an answer and its sending.
+                job.exchange.cut()
         except SystemExit as error:
             for job in jobs:
                 if not job.answered:

@@ -111,6 +111,8 @@ class Connection:
         """Whether to close behind the answer under way."""
         self.lingers = False
         """Whether the last answer is out, and the client may still be sending."""
+        self._cut: Request | None = None
+        """Whose answer will not come, if it is not out."""
 
     @property
     def waiting(self) -> bool:
@@ -182,8 +184,13 @@ class Connection:
             # Requests refer back here: what is kept would have to wait for the garbage collector.
             self._parser.release()
             self._ahead.clear()
-            self._current = None
+            self._current = self._cut = None
             return
+        if self._cut is not None:
+            cut, self._cut = self._cut, None
+            if cut is self._current and not self._rest:
+                self.close()
+                return
         if self._current is not None or self.lingers or self._rest:
             return
         if self._ahead:
@@ -279,6 +286,11 @@ class Connection:
         """Send the end of an answer in pieces; a broken one ends with its connection."""
         self._last = self._last or not whole
         self._send_last(sent)
+
+    def cut(self, request: Request) -> None:
+        """Close it if the answer to this request is not out; what is held back goes out first."""
+        self._cut = request
+        self.keeper.resume(self)
 
     def close(self) -> None:
         """Close it, whatever is under way."""

@@ -116,6 +116,10 @@ class Request:
         """End :meth:`watch`."""
         self._gone = None
 
+    def cut(self) -> None:
+        """End the connection if the answer has not gone out."""
+        self._connection.cut(self)
+
     def tell(self) -> None:
         """The connection has ended."""
         gone, self._gone = self._gone, None

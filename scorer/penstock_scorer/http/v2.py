@@ -154,13 +154,14 @@ class V2:
 class _Exchange:
     """Sends the dataplane's errors as this protocol writes them."""
 
-    __slots__ = ("_respond", "stream", "unwatch", "watch")
+    __slots__ = ("_respond", "cut", "stream", "unwatch", "watch")
 
     def __init__(self, request: Incoming) -> None:
         self._respond: Respond = request.respond
         self.stream = request.stream
         self.watch = request.watch
         self.unwatch = request.unwatch
+        self.cut = request.cut
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A result as it is, an error as ``{"error": sentence}``."""

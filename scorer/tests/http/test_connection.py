@@ -315,6 +315,52 @@ def test_an_interruption_while_an_answer_is_sent_leaves_no_client_waiting(wire, 
     assert one.ended
 
 
+class TestCut:
+    """Whoever had the answer was interrupted, and does not know how far it came."""
+
+    def test_nothing_is_out(self, wire):
+        held = Held()
+        one = wire(held)
+        one.send(GET)
+        held.held[0][0].cut()
+        assert one.connection.open
+        one.turn()
+        assert one.ended
+
+    def test_the_answer_is_out(self, wire):
+        held = Held()
+        one = wire(held)
+        one.send(GET + GET)
+        first = held.held[0][0]
+        held.answer()
+        one.turn()
+        first.cut()
+        one.turn()
+        held.answer()
+        assert statuses(one.received()) == [200, 200]
+        assert one.connection.open
+
+    def test_the_answer_is_on_its_way(self, wire):
+        one = wire(lambda request: request.respond(200, [], b"a" * 500_000))
+        one.send(GET)
+        one.requests[0].cut()
+        one.turn()
+        found = b""
+        while piece := one.received():
+            found += piece
+            one.turn()
+        assert found.endswith(b"a")
+        assert len(found) > 500_000
+        assert one.connection.open
+
+    def test_a_stream_that_was_not_ended(self, wire):
+        one = wire(lambda request: request.stream(200, []).send(b"piece"))
+        one.send(GET)
+        one.requests[0].cut()
+        one.turn()
+        assert one.ended
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("status", [200, 204, 304])
 def test_answers_without_a_body(wire, method, status):
