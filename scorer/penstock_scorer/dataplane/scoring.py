@@ -8,6 +8,7 @@ same queue, slots and limits, whatever they came by.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -68,6 +69,8 @@ class Scoring:
         front, watch, *slots = lanes
         self._front = Seat(front, _nothing)
         self._watch = Seat(watch, _nothing)
+        self._watchman = 0
+        """The watchman's thread, once it has had anybody watched."""
         handlers = Handlers(
             run=self._run, late=self._late, waited=self._waited, watch=self._watch_client, gone=self._gone,
             overdue=self._overdue, stuck=self._stuck, run_async=self._run_async,
@@ -169,11 +172,13 @@ class Scoring:
 
     def _watch_client(self, job: Job) -> None:
         job.watched = True
+        self._watchman = threading.get_ident()
         job.exchange.watch(partial(self.executor.abandon, job))
 
     def _gone(self, job: Job) -> None:
-        # Called on the transport's thread, so it is the transport's lane that counts.
-        lane = job.lane or self._front.lane
+        # On the transport's thread, so it is the transport's lane that counts; or on the watchman's, where the client
+        # had left before it was watched. A lane has one writer: two would lose each other's counts.
+        lane = self._watch.lane if threading.get_ident() == self._watchman else job.lane or self._front.lane
         if job.take_answer():
             lane.failed(ErrorKind.DISCONNECTED)
         lane.closed()
