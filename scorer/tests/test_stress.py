@@ -160,7 +160,7 @@ def test_no_answer_waits_for_what_runs_behind_it(stage: Callable[[str], Stage]) 
     """Quick ones and then a long one wait for the one that runs: their answers go out before that is done."""
     one = stage("one")
     clients = [one.connect() for _ in range(6)]
-    for _ in range(8):
+    for _ in range(5):
         clients[0].sendall(post({"kind": "sleep", "token": "long", "seconds": 0.1}))
         time.sleep(0.05)
         for client in clients[1:-1]:
@@ -192,7 +192,7 @@ def asked(sock: socket.socket, token: str, kind: str) -> str:
     return "closed" if b"connection: close\r\n" in said else "whole"
 
 
-@pytest.mark.parametrize("name", ["one", "slots", "workers", "awaited"])
+@pytest.mark.parametrize("name", ["one", "workers", "awaited"])
 def test_what_was_taken_is_answered_at_sigterm(stage: Callable[[str], Stage], name: str) -> None:
     some = stage(name)
     answers: Counter[str] = Counter()
@@ -291,9 +291,9 @@ def storm(stage: Stage, seconds: float, seed: int) -> None:
     print(f"answers {dict(tally.answers)}, left {tally.left}, acts {dict(tally.acts)}")  # noqa: T201 - figures
 
 
-@everyone
+@pytest.mark.parametrize("name", ["quick", "slots", "workers", "awaited", "batched"])
 def test_a_crowd(stage: Callable[[str], Stage], name: str) -> None:
-    storm(stage(name), 4, seed=1)
+    storm(stage(name), 1.5, seed=1)
 
 
 @pytest.mark.slow
