@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -16,15 +15,14 @@ from penstock_scorer.contract.inputs import BadInputError
 from penstock_scorer.dataplane import answers
 from penstock_scorer.dataplane.job import Headers, Job
 from penstock_scorer.inference.model import SERVER
-from penstock_scorer.inference.task import Inference
+from penstock_scorer.inference.rest_task import RestInference
+from penstock_scorer.inference.small import Forms
 from penstock_scorer.telemetry.metrics import ErrorKind, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_scorer.http.front import Incoming
-    from penstock_scorer.inference.messages import InferRequest, Output
-    from penstock_scorer.inference.model import Model
     from penstock_scorer.inference.served import Served
 
 _OPEN = ("/v2/health/live", "/v2/health/ready")
@@ -58,6 +56,7 @@ class V2:
     ) -> None:
         self._served = served
         self._model = served.model
+        self._forms = Forms()
         self.takes_score = served.takes_score
         self._submit = submit
         self._lane = lane
@@ -143,8 +142,8 @@ class V2:
                 self._lane.answered(400, self._clock() - received)
                 request.respond(400, [answers.CONTENT_JSON, *tail], error_body(answers.INCOMPLETE))
                 return
-            parse = partial(_parse, body, header("inference-header-content-length"))
-            job.task = task = Inference(self._served, parse, partial(_encode, self._model), job.headers)
+            length = header("inference-header-content-length")
+            job.task = task = RestInference(self._served, request.headers, body, length, self._forms)
             job.encode = task.encode
             self._submit(job)
 
@@ -165,18 +164,6 @@ class _Exchange:
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A result as it is, an error as ``{"error": sentence}``."""
         self._respond(status, headers, body if status == 200 else error_body(answers.message(body)))  # noqa: PLR2004
-
-
-def _parse(body: bytes, header_length: str | None) -> InferRequest:
-    from penstock_scorer.inference import rest  # noqa: PLC0415
-
-    return rest.parse(body, header_length)
-
-
-def _encode(model: Model, request: InferRequest, outputs: list[Output]) -> tuple[Headers, bytes]:
-    from penstock_scorer.inference import rest  # noqa: PLC0415
-
-    return rest.encode(model, request, outputs)
 
 
 def error_body(message: str) -> bytes:
