@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from penstock_scorer.contract.inputs import BadInputError
 from penstock_scorer.dataplane import answers
-from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.dataplane.job import Headers, Job, Sink
 from penstock_scorer.inference.model import SERVER
 from penstock_scorer.inference.rest_task import RestInference
 from penstock_scorer.inference.small import Forms
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 _OPEN = ("/v2/health/live", "/v2/health/ready")
 _LONGEST_ERROR = 1000
 _ENCODED = "Content-Encoding is not supported: send the body as it is."
-
-
-class Respond(Protocol):
-    """Sends a whole answer."""
-
-    def __call__(self, status: int, headers: Headers, body: bytes) -> None:
-        """Once."""
 
 
 class V2:
@@ -153,17 +146,26 @@ class V2:
 class _Exchange:
     """Sends the dataplane's errors as this protocol writes them."""
 
-    __slots__ = ("_respond", "stream", "unwatch", "watch")
+    __slots__ = ("_request",)
 
     def __init__(self, request: Incoming) -> None:
-        self._respond: Respond = request.respond
-        self.stream = request.stream
-        self.watch = request.watch
-        self.unwatch = request.unwatch
+        self._request = request
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A result as it is, an error as ``{"error": sentence}``."""
-        self._respond(status, headers, body if status == 200 else error_body(answers.message(body)))  # noqa: PLR2004
+        self._request.respond(status, headers, body if status == 200 else error_body(answers.message(body)))  # noqa: PLR2004
+
+    def stream(self, status: int, headers: Headers) -> Sink:
+        """Pieces as they are."""
+        return self._request.stream(status, headers)
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """The request's own."""
+        self._request.watch(gone)
+
+    def unwatch(self) -> None:
+        """The request's own."""
+        self._request.unwatch()
 
 
 def error_body(message: str) -> bytes:

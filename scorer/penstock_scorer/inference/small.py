@@ -35,6 +35,7 @@ _MOST_FORMS = 64
 _FLOATS = {float}
 _NUMBERS = {float, int}
 _read = json.JSONDecoder().raw_decode
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Forms:
@@ -126,7 +127,7 @@ class _Written:
     """The outputs of a call as text, from which answers are cut."""
 
     def __init__(self, model: Model, together: Together) -> None:
-        self._model = to_json({"model_name": model.name, "model_version": model.version})[:-1].decode("ascii")
+        self._model = f'{{"model_name": {_quoted(model.name)}, "model_version": {_quoted(model.version)}, "outputs": ['
         outputs = [_output(name, array) for name, array in together.arrays.items()]
         cut = [output for output in outputs if output is not None]
         self._outputs = cut if len(cut) == len(outputs) else None
@@ -139,7 +140,7 @@ class _Written:
             f"{before}{stop - start}{after}{', '.join(elements[start * width : stop * width])}]}}"
             for before, after, elements, width in self._outputs
         ]
-        return f'{self._model}, "outputs": [{", ".join(outputs)}]}}'.encode("ascii")
+        return f"{self._model}{', '.join(outputs)}]}}".encode("ascii")
 
 
 def _output(name: Any, array: NDArray[Any]) -> tuple[str, str, list[str], int] | None:
@@ -151,5 +152,5 @@ def _output(name: Any, array: NDArray[Any]) -> tuple[str, str, list[str], int] |
         return None
     row = array.shape[1:]
     elements = to_json(array.reshape(-1).tolist())[1:-1].decode("ascii").split(", ")
-    described = to_json({"name": name, "datatype": datatype.value, "shape": []})[:-2].decode("ascii")
+    described = f'{{"name": {_quoted(name)}, "datatype": "{datatype.value}", "shape": ['
     return described, "".join(f", {size}" for size in row) + '], "data": [', elements, prod(row)
