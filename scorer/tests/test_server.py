@@ -60,6 +60,17 @@ def test_it_serves(serve: Any) -> None:
     assert not Path(server.uds).exists()
 
 
+def test_the_collector_leaves_alone_what_init_loaded(serve: Any) -> None:
+    server = serve("""
+        import gc
+        def init():
+            global model
+            model = [[] for _ in range(100_000)]
+        def run(data): return gc.get_freeze_count()
+    """)
+    assert json.loads(server.score().body) > 100_000
+
+
 def test_health_is_answered_while_the_script_computes(serve: Any) -> None:
     server = serve(SCRIPT)
     with ThreadPoolExecutor(1) as pool:

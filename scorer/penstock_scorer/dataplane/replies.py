@@ -51,7 +51,7 @@ class Replies:
         if job.encode is not None:
             self.outputs(job, seat, result, seconds)
             return
-        if is_response(result):
+        if type(result) not in PLAIN and is_response(result):
             self._respond(job, seat, result, seconds)
             return
         elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")

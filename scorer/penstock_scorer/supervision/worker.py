@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import select
@@ -157,6 +158,9 @@ class _Worker:
             listeners.append(_grpc(place, bell, served, scoring, grpc_lane))
         # After init(): what loading the model took goes back to the kernel first.
         keep_freed_memory()
+        # The collector need not go through libraries and model again: 60 ms in 14,000 requests with scikit-learn.
+        gc.collect()
+        gc.freeze()
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
         forks.watch()
