@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING
 from penstock_scorer.http.connection import Connection, Events
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
-    from penstock_scorer.http.request import Request
+    from penstock_scorer.http.door import Door
 
 _PATIENCE_S = 30.0
 """For the rest of a request's head, and for each further piece of its body."""
@@ -70,7 +69,10 @@ class Loop:
         self._held: deque[tuple[Connection, bytes]] = deque()
         self._holder = 0
         """The thread whose answers are held back; 0: none."""
-        self._turned = 0.0
+        self._began = 0.0
+        """When the request that runs was begun with; 0: none runs."""
+        self._quick = False
+        """Whether the one before it took no longer than a moment."""
 
     def open(self, door: Door) -> None:
         """Accept connections at ``door`` from now on."""
@@ -98,11 +100,11 @@ class Loop:
         all, :meth:`poll` sends what is held, and another thread calls that.
         """
         now = self._clock()
-        quick = now - self._turned < _QUICK_S
-        self._turned = now
-        if self._held and (not quick or len(self._held) >= _MOST_HELD):
+        self._ended(now)
+        self._began = now
+        if self._held and (not self._quick or len(self._held) >= _MOST_HELD):
             self.release()
-        self._holder = threading.get_ident() if quick and (more or self._held) else 0
+        self._holder = threading.get_ident() if self._quick and (more or self._held) else 0
 
     def hold(self, connection: Connection, sent: bytes) -> bool:
         """Whether this answer is held back. Not while another thread waits in :meth:`poll`: it would not be seen."""
@@ -129,6 +131,7 @@ class Loop:
 
     def poll(self, timeout: float | None) -> None:
         """Wait for something to happen, at most ``timeout`` seconds (None: as long as it takes), and deal with it."""
+        self._ended(self._clock())
         self.release()
         while self._calls:
             self._try(self._calls.popleft())
@@ -181,6 +184,11 @@ class Loop:
     def _rouse(self) -> None:
         if self._polling:
             self.wake()
+
+    def _ended(self, now: float) -> None:
+        if self._began:
+            self._quick = now - self._began < _QUICK_S
+            self._began = 0.0
 
     def _forever(self) -> None:
         while True:
@@ -297,94 +305,3 @@ class Loop:
             return timeout
         next_look = max(0.0, self._next_look - now)
         return next_look if timeout is None else min(timeout, next_look)
-
-
-class Door:
-    """One listening socket of a loop (:class:`penstock_scorer.supervision.worker.Transport`).
-
-    Args:
-        loop: Polls it.
-        listener: Listening by the time of :meth:`start`, and non-blocking from then on.
-        handle: Called for each request on the polling thread; must not block or raise.
-        too_large: Called, likewise, to answer a request whose body is larger than ``limit`` bytes.
-        limit: Bytes a body may have.
-        switch: Takes a connection of HTTP/2, and what was read of it; None: it is closed.
-    """
-
-    def __init__(  # noqa: PLR0917 - made once
-        self,
-        loop: Loop,
-        listener: socket.socket,
-        handle: Callable[[Request], None],
-        too_large: Callable[[Request, int], None],
-        limit: int,
-        switch: Callable[[socket.socket, bytes], None] | None = None,
-    ) -> None:
-        self.listener = listener
-        self.handle = handle
-        self.too_large = too_large
-        self.limit = limit
-        self.draining = False
-        self._switch = switch
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._connections: set[Connection] = set()
-        self._done: Callable[[], None] | None = None
-
-    def start(self) -> None:
-        """Accept connections from now on."""
-        self.listener.setblocking(False)
-        self._loop.open(self)
-
-    def drain(self, done: Callable[[], None]) -> None:
-        """Stop accepting, let what is in flight finish, close idle connections, then call ``done``."""
-        self._loop.close(self)
-        with self._lock:
-            self.draining = True
-            self._done = done
-        self._loop.call(self._end)
-
-    def entered(self, connection: Connection) -> None:
-        """A connection of this door's."""
-        with self._lock:
-            self._connections.add(connection)
-
-    def watch(self, connection: Connection, events: Events) -> None:
-        """As :class:`penstock_scorer.http.connection.Keeper` says, and so the others."""
-        self._loop.watch(connection.sock.fileno(), events)
-
-    def resume(self, connection: Connection) -> None:  # noqa: D102
-        self._loop.resume(connection)
-
-    def hold(self, connection: Connection, sent: bytes) -> bool:  # noqa: D102
-        return self._loop.hold(connection, sent)
-
-    def closing(self, connection: Connection) -> None:  # noqa: D102
-        self._loop.leave(connection.sock.fileno(), connection)
-
-    def closed(self, connection: Connection) -> None:  # noqa: D102
-        with self._lock:
-            self._connections.discard(connection)
-        self._look()
-
-    def switch(self, connection: Connection, received: bytes) -> None:  # noqa: D102
-        if self._switch is None:
-            connection.close()
-            return
-        self._loop.leave(connection.sock.fileno(), connection)
-        sock = connection.give_away()
-        self.closed(connection)
-        self._switch(sock, received)
-
-    def _end(self) -> None:
-        for connection in list(self._connections):
-            connection.end()
-        self._look()
-
-    def _look(self) -> None:
-        done = None
-        with self._lock:
-            if self.draining and not self._connections:
-                done, self._done = self._done, None
-        if done is not None:
-            done()

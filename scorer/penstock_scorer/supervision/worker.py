@@ -35,8 +35,9 @@ from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
 from penstock_scorer.grpc.doorbell import Doorbell
 from penstock_scorer.http.cors import Cors
+from penstock_scorer.http.door import Door
 from penstock_scorer.http.front import Front
-from penstock_scorer.http.loop import Door, Loop
+from penstock_scorer.http.loop import Loop
 from penstock_scorer.http.relay import Relay
 from penstock_scorer.http.v2 import V2
 from penstock_scorer.inference.served import Served

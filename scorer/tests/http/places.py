@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock_scorer.http.loop import Door, Loop
+from penstock_scorer.http.door import Door
+from penstock_scorer.http.loop import Loop
 from penstock_scorer.http.request import Request
 
 from scorer.tests.http.wires import echo, statuses
