@@ -51,6 +51,10 @@ class Door:
         self.listener.setblocking(False)
         self._loop.open(self)
 
+    def leave(self) -> None:
+        """Close each connection behind the next answer on it."""
+        self.draining = True
+
     def drain(self, done: Callable[[], None]) -> None:
         """Stop accepting, let what is in flight finish, close idle connections, then call ``done``."""
         self._loop.close(self)

@@ -60,9 +60,13 @@ class Relay:
     def start(self) -> None:
         """There is nothing to start before the first connection."""
 
+    def leave(self) -> None:
+        """Have answers say that they are the last."""
+        self._front.draining = True
+
     def drain(self, done: Callable[[], None]) -> None:
         """Let what is in flight finish, then call ``done``."""
-        self._front.draining = True
+        self.leave()
         with self._lock:
             listener = self._listener
         if listener is None:

@@ -60,8 +60,9 @@ LEFT = 70
 """Exit code of a worker that asked to be replaced."""
 EXTRA_LANES = 4
 """Metrics lanes beside the slots': HTTP's thread and the watchman before them, gRPC's and HTTP/2's threads after."""
-_LINGER_S = 0.05
-"""From announcing the end (``connection: close``) to closing: queued connections are still answered."""
+_LINGER_S = 0.2
+"""From announcing the end (``connection: close``) to closing: queued connections are still answered, and a client that
+has just had its answer may send its next request. One that rests longer may find its connection closed."""
 _LAST_MOMENT_S = 0.5
 """For the main thread to see that it may end."""
 _BACKLOG = 2048
@@ -75,6 +76,9 @@ class Transport(Protocol):
 
     def start(self) -> None:
         """Accept connections from now on."""
+
+    def leave(self) -> None:
+        """Close each connection behind the next answer on it."""
 
     def drain(self, done: Callable[[], None]) -> None:
         """Stop accepting, let what is in flight finish, then call ``done``."""
@@ -200,6 +204,8 @@ class _Worker:
     def _drain(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
         front.draining = True
+        for listener in listeners:
+            listener.leave()
         grace = self._place.settings.drain_seconds
         deadline = time.monotonic() + grace
         if self._code == 0:
@@ -286,6 +292,9 @@ class _Polling:
             self._loop.start()
         else:
             self._inbox.serve(self._loop)
+
+    def leave(self) -> None:
+        pass
 
     def drain(self, done: Callable[[], None]) -> None:
         done()

@@ -349,6 +349,20 @@ class TestDraining:
         held[0].respond(200, [], b"")
         assert (done, answers(client), ended(client)) == ([1], [200], True)
 
+    def test_what_is_answered_from_the_announcement_on_is_the_last(self, place):
+        held = []
+        place.handle = held.append
+        before, after = place.connect(GET), None
+        place.turn()
+        place.door.leave()
+        held.pop().respond(200, [], b"")
+        after = place.connect(GET)
+        place.turn()
+        held.pop().respond(200, [], b"")
+        for client in (before, after):
+            assert b"connection: close\r\n" in client.recv(1000)
+            assert ended(client)
+
     def test_nothing(self, place):
         done = []
         place.door.drain(lambda: done.append(1))
