@@ -192,7 +192,8 @@ class Client:
 
     def read_slowly(self, sock: socket.socket) -> None:
         """Big answers, in small bites."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # With less than two segments of loopback TCP would send by its persist timer alone: minutes for one answer.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         asks = [self.choose(self._random.choice(["big", "big", "stream", "quick"])) for _ in range(3)]
         self.ask(Answers(sock), asks, bite=20_000)
 
