@@ -45,7 +45,7 @@ test: setup ## Run the tests (under 15 minutes on 2 cores)
 	@$(PYTEST) -m "not slow" $(SPREAD)
 
 .PHONY: test-slow
-test-slow: setup ## Run the long tests: soaks, crash storms, ten minutes of random changes (about 17 minutes)
+test-slow: setup ## Run the long tests: soaks, stress, crash storms, ten minutes of random changes (about 20 minutes)
 	@$(PYTEST) -m slow $(SPREAD)
 
 .PHONY: test-fast

@@ -47,6 +47,7 @@ class FakeRequest:
     left: bool = False
     aborted: bool = False
     ended: bool = False
+    cuts: int = 0
     gone: Callable[[], None] | None = None
 
     def header(self, name: str, default: Any = None) -> Any:
@@ -91,6 +92,9 @@ class FakeRequest:
 
     def unwatch(self) -> None:
         self.gone = None
+
+    def cut(self) -> None:
+        self.cuts += 1
 
     @property
     def json(self) -> Any:

@@ -1,10 +1,13 @@
 """What a script and its clients rely on, without sockets. Bodies are those of azureml-inference-server-http 1.5.1."""
 
+import threading
 from typing import Any
 
 import pytest
 from penstock_scorer.contract import script
 from penstock_scorer.contract.results import NotSerializableError, to_json
+from penstock_scorer.dataplane.job import Job
+from penstock_scorer.dataplane.limits import ScoringTimeoutError
 from penstock_scorer.errors import (
     BadSignatureError,
     InitError,
@@ -13,6 +16,8 @@ from penstock_scorer.errors import (
     ScriptNotFoundError,
 )
 from penstock_scorer.http.cors import Cors
+
+from scorer.tests.conftest import FakeRequest
 
 ECHO = """
 import json
@@ -220,3 +225,26 @@ def test_model_path(write: Any, tmp_path: Any, monkeypatch: Any) -> None:
 
 def test_deep_nesting_is_an_answer(app: Any) -> None:
     assert app(ECHO)("POST", body=b"[" * 100_000).status == 500
+
+
+def test_an_interruption_that_strikes_between_claim_and_answer_leaves_nobody_waiting(app, monkeypatch):
+    def interrupted(request, status, headers, body):
+        raise ScoringTimeoutError
+
+    monkeypatch.setattr(FakeRequest, "respond", interrupted)
+    answer = app(ECHO)("POST", body=b"{}")
+    assert (answer.answers, answer.cuts) == (0, 1)
+
+
+def test_each_lane_is_written_by_its_own_thread(app, monkeypatch):
+    """The watchman finds a client gone while the transport counts: on one lane they would lose each other's counts."""
+    monkeypatch.setattr(FakeRequest, "watch", lambda request, gone: gone())
+    one = app(ECHO)
+    job = Job(FakeRequest(), "POST", "/score", "", "", list, [], 0.0)
+    one.scoring.submit(job)
+    watchman = threading.Thread(target=one.scoring._watch_client, args=(job,))
+    watchman.start()
+    watchman.join()
+    transport, watch = (one.metrics.lane(0, number) for number in range(2))
+    assert [lane._cells[lane._base + 1] for lane in (transport, watch)] == [0, 1]
+    assert one.metrics.totals().in_flight == 0

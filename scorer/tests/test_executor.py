@@ -4,9 +4,10 @@ import threading
 from typing import Any
 
 import pytest
+from penstock_scorer.dataplane import slot as slot_module
 from penstock_scorer.dataplane.executor import Executor
 from penstock_scorer.dataplane.job import Job
-from penstock_scorer.dataplane.limits import Handlers, Limits
+from penstock_scorer.dataplane.limits import Handlers, Limits, ScoringTimeoutError
 
 
 class Clock:
@@ -155,3 +156,36 @@ def test_a_job_is_answered_once() -> None:
     job = Bench().job()
     assert [job.take_answer(), job.take_answer()] == [True, False]
     assert [job.start(), job.start()] == [True, False]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_only_the_script_is_interrupted_not_the_sending_of_its_answer(monkeypatch, answered):
+    raised: list[Any] = []
+    monkeypatch.setattr(slot_module, "raise_in", lambda _thread, error: raised.append(error))
+    bench = Bench(timeout=1.0, stuck_after=2.0)
+
+    def run(_job: Job) -> None:
+        if answered:
+            bench.executor.release(0)
+        bench.clock.now += 1.5
+        bench.executor.look()
+
+    bench.run = run
+    bench.submit()
+    bench.work()
+    assert (ScoringTimeoutError in raised) is not answered
+
+
+def test_a_script_that_does_not_end_behind_its_answer_gives_the_worker_up():
+    bench = Bench(timeout=1.0, stuck_after=2.0)
+
+    def run(_job: Job) -> None:
+        bench.executor.release(0)
+        for _ in range(2):
+            bench.clock.now += 2.5
+            bench.executor.look()
+
+    bench.run = run
+    bench.submit()
+    bench.work()
+    assert bench.stuck == [True]

@@ -35,6 +35,16 @@ def test_the_script_decides(app: Any) -> None:
     assert answer.answer_headers["x-many"] == "b"  # repeated, the fake keeps the last
 
 
+def test_the_connection_is_not_the_scripts(app: Any) -> None:
+    """A response that says how it is framed, or names no header can have, would be read as something else."""
+    script = RAW.replace(
+        '{"X-Many": "a, b", ', '{"Transfer-Encoding": "chunked", "Connection": "upgrade", "X: y": "z", '
+    )
+    answer = app(script)("GET", "/score?a=b")
+    assert (answer.status, answer.answer) == (203, b"/score?a=b")
+    assert not {"transfer-encoding", "connection", "x: y"} & answer.answer_headers.keys()
+
+
 def test_forms(app: Any) -> None:
     answer = app(RAW)("POST", body=b"x=1", content_type="application/x-www-form-urlencoded")
     assert answer.json["form"] == {"x": "1"}

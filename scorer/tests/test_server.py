@@ -1,7 +1,9 @@
 """The real command on a Unix socket: life, death and load."""
 
+import contextlib
 import http.client
 import json
+import resource
 import signal
 import socket
 import stat
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from penstock_scorer.auth.policy import dump
+from penstock_scorer.supervision.sockets import bind_tcp
 
 from scorer.tests.waiting import eventually
 
@@ -56,6 +59,17 @@ def test_it_serves(serve: Any) -> None:
     assert out.count("hello") == 1
     assert "Authentication: OFF" in out
     assert not Path(server.uds).exists()
+
+
+def test_the_collector_leaves_alone_what_init_loaded(serve: Any) -> None:
+    server = serve("""
+        import gc
+        def init():
+            global model
+            model = [[] for _ in range(100_000)]
+        def run(data): return gc.get_freeze_count()
+    """)
+    assert json.loads(server.score().body) > 100_000
 
 
 def test_health_is_answered_while_the_script_computes(serve: Any) -> None:
@@ -160,15 +174,16 @@ def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve
     problems, served = [], []
 
     def load() -> None:
-        connection = server.connection()
+        with contextlib.closing(server.connection()) as connection:
+            ask(connection)
+
+    def ask(connection: Any) -> None:
         while not stop.is_set():
             try:
                 connection.request("POST", "/score", '{"big": 1000}')
                 response = connection.getresponse()
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+            except (ConnectionError, FileNotFoundError):
                 return  # closed between two requests: nothing of an answer had come
-            except FileNotFoundError:
-                return
             try:
                 body = response.read()
                 if response.status != 200 or len(json.loads(body)["big"]) != 1000:
@@ -183,14 +198,13 @@ def test_keep_alive_connections_under_load_see_no_broken_answer_at_sigterm(serve
     threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    assert eventually(lambda: len(served) > 100)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(10) == 0
     stop.set()
     for thread in threads:
         thread.join(10)
     assert not problems
-    assert len(served) > 100
 
 
 def test_a_run_longer_than_the_grace_is_cut_off(serve: Any) -> None:
@@ -343,3 +357,31 @@ def test_two_schemas_of_http(serve: Any) -> None:
     client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
     assert client.recv(9)[3] == 4  # a SETTINGS frame
     client.close()
+
+
+def test_as_many_descriptors_as_the_system_allows(serve: Any) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = serve("def init(): pass\ndef run(data):\n    return data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    connections = [server.connection() for _ in range(400)]
+    for connection in connections:
+        connection.connect()
+    for connection in connections:
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"Healthy"
+    for connection in connections:
+        connection.close()
+    assert server.stop() == 0
+
+
+def test_clients_that_are_no_more_are_found_out() -> None:
+    with bind_tcp("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 600

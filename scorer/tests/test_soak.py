@@ -41,10 +41,10 @@ def test_memory_is_flat(serve: Any, kind: Any) -> None:
     def caller(number: int) -> None:
         connection = server.connection()
         for index in range(each):
-            # One in a thousand fails, and one in five hundred clients leaves before its answer.
+            # One in a thousand fails, and one in fifty clients leaves before its answer.
             body = "boom" if index % 1000 == 999 else json.dumps({"data": [number, index]})
             connection.request("POST", "/score", body)
-            if index % 500 == 499:
+            if index % 50 == 49:
                 connection.close()
                 continue
             with contextlib.suppress(http.client.IncompleteRead):

@@ -81,7 +81,7 @@ class AsyncExecutor(Executor):
         """Start what waits, as far as slots are free."""
         while self._free and not self._ending:
             try:
-                job = self._queue.get_nowait()
+                job = self._queue.get(block=False)
             except Empty:
                 break
             if job is None:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from penstock_scorer.batching.collector import Collector
+from penstock_scorer.batching.collector import Collector, Source
 from penstock_scorer.dataplane.job import Job
 from penstock_scorer.dataplane.limits import Handlers, Limits, ScoringTimeoutError
 from penstock_scorer.dataplane.slot import Slot
@@ -29,11 +29,18 @@ _LONGEST_SLEEP_S = 3600.0
 class Executor:
     """Slots, queue and watchman. Everything public may be called from any thread."""
 
-    def __init__(self, limits: Limits, handlers: Handlers, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        handlers: Handlers,
+        clock: Callable[[], float] = time.perf_counter,
+        queue: Source[Job] | None = None,
+    ) -> None:
+        """``queue``: what jobs wait in; None: one of its own."""
         self.limits = limits
         self._handlers = handlers
         self._clock = clock
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: Source[Job] = SimpleQueue() if queue is None else queue
         self._shares = limits.shares
         self._slots = [Slot() for _ in self._shares]
         self._room = limits.slots if limits.max_wait == 0 else limits.slots + limits.max_queue

@@ -45,6 +45,9 @@ class Exchange(Protocol):
     def unwatch(self) -> None:
         """End :meth:`watch`."""
 
+    def cut(self) -> None:
+        """Have nobody wait for an answer that has not gone out by now: whoever had it was interrupted."""
+
 
 class Task(Protocol):
     """Work with a wire format of its own, instead of that of ``/score``: read and written on the slot's thread."""

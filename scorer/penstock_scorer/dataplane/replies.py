@@ -7,6 +7,7 @@ speaks. A slot counts as free before its answer is sent: a client that has its a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,7 @@ class Replies:
         if job.encode is not None:
             self.outputs(job, seat, result, seconds)
             return
-        if is_response(result):
+        if type(result) not in PLAIN and is_response(result):
             self._respond(job, seat, result, seconds)
             return
         elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
@@ -167,8 +168,12 @@ def failed(status: int) -> bool:
 
 def response_headers(job: Job, response: Any, seconds: float) -> Headers:
     """The headers of a script's own response, and those of every answer, which it cannot override."""
-    ours = {name.lower() for name, _ in job.tail} | {"content-length"}
-    headers = [(name.lower(), str(value)) for name, value in response.headers.items() if name.lower() not in ours]
+    ours = {name.lower() for name, _ in job.tail} | _THE_TRANSPORTS
+    headers = [
+        (name.lower(), str(value))
+        for name, value in response.headers.items()
+        if name.lower() not in ours and _NAME.fullmatch(name)
+    ]
     if failed(response.status_code):
         headers = [header for header in headers if header[0] != answers.FAILED]
         headers.append((answers.FAILED, "True"))
@@ -195,5 +200,11 @@ def is_response(result: Any) -> bool:
     return any(base.__name__ == "Response" and base.__module__.startswith("werkzeug.") for base in kind.__mro__)
 
 
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Any other would be read as something else than a header."""
+_THE_TRANSPORTS = frozenset(
+    {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "date"}
+)
+"""Headers of a response that are about the connection, not the script's to say; gunicorn drops them, too."""
 PLAIN = frozenset({dict, list, str, int, float, bool, tuple, type(None)})
 """Types of results that JSON holds and that need no second look."""

@@ -8,6 +8,7 @@ same queue, slots and limits, whatever they came by.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from penstock_scorer.batching.collector import Source
+
 _log = logging.getLogger("penstock_scorer")
 
 
@@ -43,6 +46,7 @@ class Scoring:
         clock: Seconds, monotonic, the one of ``Job.received``.
         infer: The script's ``infer``, if it has one.
         loop: The event loop that an ``async def init`` ran on; an ``async def run`` stays on it.
+        queue: What jobs of a blocking script wait in; None: a plain one.
     """
 
     def __init__(  # noqa: PLR0917 - made once
@@ -54,6 +58,7 @@ class Scoring:
         clock: Callable[[], float] = time.perf_counter,
         infer: Callable[[dict[str, Any]], Any] | None = None,
         loop: AbstractEventLoop | None = None,
+        queue: Source[Job] | None = None,
     ) -> None:
         self._signature = signature
         self._timeout_ms = round(limits.timeout * 1000)
@@ -64,11 +69,13 @@ class Scoring:
         front, watch, *slots = lanes
         self._front = Seat(front, _nothing)
         self._watch = Seat(watch, _nothing)
+        self._watchman = 0
+        """The watchman's thread, once it has had anybody watched."""
         handlers = Handlers(
             run=self._run, late=self._late, waited=self._waited, watch=self._watch_client, gone=self._gone,
             overdue=self._overdue, stuck=self._stuck, run_async=self._run_async,
         )  # fmt: skip
-        self.executor = _executor(signature, limits, handlers, clock, loop)
+        self.executor = _executor(signature, limits, handlers, clock, loop, queue)
         self._seats = [Seat(lane, partial(self.executor.release, index)) for index, lane in enumerate(slots)]
         self._merged = self._make_merged(limits, infer)
 
@@ -110,6 +117,8 @@ class Scoring:
             _log.error("Encountered Exception: %s", traceback.format_exc())
             for job in jobs:
                 self._replies.timed_out(job, seat)
+                # It may have struck between the claim of an answer and its sending.
+                job.exchange.cut()
         except SystemExit as error:
             for job in jobs:
                 if not job.answered:
@@ -163,11 +172,13 @@ class Scoring:
 
     def _watch_client(self, job: Job) -> None:
         job.watched = True
+        self._watchman = threading.get_ident()
         job.exchange.watch(partial(self.executor.abandon, job))
 
     def _gone(self, job: Job) -> None:
-        # Called on the transport's thread, so it is the transport's lane that counts.
-        lane = job.lane or self._front.lane
+        # On the transport's thread, so it is the transport's lane that counts; or on the watchman's, where the client
+        # had left before it was watched. A lane has one writer: two would lose each other's counts.
+        lane = self._watch.lane if threading.get_ident() == self._watchman else job.lane or self._front.lane
         if job.take_answer():
             lane.failed(ErrorKind.DISCONNECTED)
         lane.closed()
@@ -187,15 +198,16 @@ class Scoring:
             job.exchange.unwatch()
 
 
-def _executor(
+def _executor(  # noqa: PLR0917 - called once
     signature: RunSignature,
     limits: Limits,
     handlers: Handlers,
     clock: Callable[[], float],
     loop: AbstractEventLoop | None,
+    queue: Source[Job] | None,
 ) -> Executor:
     if not signature.awaited:
-        return Executor(limits, handlers, clock)
+        return Executor(limits, handlers, clock, queue)
     from penstock_scorer.dataplane.coroutines import AsyncExecutor  # noqa: PLC0415 - asyncio, where it is needed
 
     return AsyncExecutor(limits, handlers, clock, loop)

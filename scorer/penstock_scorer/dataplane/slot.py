@@ -53,11 +53,16 @@ class Slot:
         self.finished = self.target
 
     def interrupt(self, jobs: list[Job], now: float) -> None:
-        """Raise :class:`ScoringTimeoutError` in the thread at its next bytecode, if it still runs ``jobs``."""
+        """Raise :class:`ScoringTimeoutError` in the thread at its next bytecode, if it still runs ``jobs``.
+
+        Not where the script is done with them and their answers are being sent: a script that computes without a pause
+        lets another thread look at the time only then.
+        """
         with self._lock:
             if self.jobs is jobs:
                 self.interrupted = now
-                raise_in(self.thread, ScoringTimeoutError)
+                if self.finished < self.target:
+                    raise_in(self.thread, ScoringTimeoutError)
 
 
 def raise_in(thread: int, error: type[BaseException] | None) -> None:

@@ -62,6 +62,9 @@ class Doorbell:
             self._selector.register(source, selectors.EVENT_READ)
         _thread(self._attend)
 
+    def leave(self) -> None:
+        """HTTP/2 says by itself, when it drains, which calls it still answers."""
+
     def drain(self, done: Callable[[], None]) -> None:
         """Refuse new calls, let those in flight finish, then call ``done``."""
         self._drained = done

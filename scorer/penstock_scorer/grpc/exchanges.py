@@ -81,6 +81,9 @@ class _Exchange:
         """End :meth:`watch`."""
         self._call.watch(None)
 
+    def cut(self) -> None:
+        """There is nothing to do: gRPC has deadlines, and ends calls that nobody holds any more."""
+
 
 class Unary(_Exchange):
     """The answer to ``ModelInfer``."""

@@ -158,6 +158,9 @@ class Listener:
         self._request()
         threading.Thread(target=self._serve, name="scorer-grpc", daemon=True).start()
 
+    def leave(self) -> None:
+        """HTTP/2 says by itself, when it drains, which calls it still answers."""
+
     def drain(self, done: Callable[[], None]) -> None:
         """Refuse new calls, let those in flight finish, then call ``done``."""
         self._drained = done

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from penstock_scorer.auth.guard import Guard
     from penstock_scorer.grpc.listener import Call
+    from penstock_scorer.inference.messages import InferRequest, Output
     from penstock_scorer.inference.served import Served
     from penstock_scorer.telemetry.access import AccessLog
 
@@ -152,8 +153,7 @@ class Service:
         self._hand_over(call, task, exchange, tail, received)
 
     def _task(self, call: Call, message: bytes, *, streams: bool = False) -> Inference:
-        parse = partial(codec.parse, self._model, message)
-        return Inference(self._served, parse, partial(codec.encode, self._model), call.headers, streams=streams)
+        return _GrpcInference(self._served, message, call.headers, streams=streams)
 
     def _hand_over(
         self, call: Call, task: Inference, exchange: Unary | Streaming, tail: Headers, received: float
@@ -193,6 +193,22 @@ class Service:
         self._lane.answered(status, self._clock() - received)
         call.end(Code.of(status), message[:LONGEST_ERROR], tail)
         self.log(call, received, status, tail or [], 0)
+
+
+class _GrpcInference(Inference):
+    """One ``ModelInferRequest``."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, served: Served, message: bytes, headers: Callable[[], Headers], *, streams: bool) -> None:
+        super().__init__(served, headers, streams=streams)
+        self._message = message
+
+    def parse(self) -> InferRequest:
+        return codec.parse(self.model, self._message)
+
+    def write(self, request: InferRequest, outputs: list[Output]) -> tuple[Headers, bytes]:
+        return codec.encode(self.model, request, outputs)
 
 
 class _Seen:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("penstock_scorer.http")
 _TEXT = ("content-type", "text/html; charset=utf-8")
+_METHODS = frozenset({"POST", "GET", "OPTIONS", "HEAD"})
+_WITH_BODY = frozenset({"POST", "GET"})
+"""The methods that run a script which does not handle methods itself."""
 _LONGEST_BUDGET = 12
 """Digits of milliseconds: 30 years."""
 _UNAUTHORIZED = (
@@ -143,8 +146,8 @@ class Front:
         received = self._clock()
         path, method = request.path, request.method
         if path == "/score":
-            if self._authorized(request, received):
-                self._admit(request, method, received)
+            if self._guard is None or self._authorized(request, received):
+                self._score(request, method, received)
         elif path == "/":
             self._simple(request, [_TEXT], b"Healthy", received, open_=True)
         elif path == "/metrics":
@@ -158,36 +161,34 @@ class Front:
             else:
                 self._reject(request, 404, answers.NOT_FOUND, received)
 
-    def _admit(self, request: Incoming, method: str, received: float) -> None:
-        if method not in ("POST", "GET", "OPTIONS", "HEAD"):
-            self._reject(request, 405, answers.NOT_ALLOWED, received)
-            return
-        tail = self._tail(request, received)
-        if tail is not None:
-            self._score(request, method, tail, received)
-
     def _open_inference(self, v2: V2, request: Incoming, received: float) -> None:
         if v2.is_open(request.path) or self._authorized(request, received):
             tail = self._tail(request, received)
             if tail is not None:
                 v2(request, tail, received, _deadline(request, received))
 
-    def _score(self, request: Incoming, method: str, tail: Headers, received: float) -> None:
-        if not self._scoring.raw:
+    def _score(self, request: Incoming, method: str, received: float) -> None:
+        if method not in _METHODS:
+            self._reject(request, 405, answers.NOT_ALLOWED, received)
+            return
+        tail = self._tail(request, received)
+        if tail is None:
+            return
+        if method not in _WITH_BODY and not self._scoring.raw:
             if method == "OPTIONS":
                 request.respond(200, [_TEXT, answers.RUN_OK, *tail], b"")
                 return
-            if method == "HEAD":
-                request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
-                return
+            request.respond(405, answers.headers(tail=tail), answers.error("Method not allowed"))
+            return
         deadline = _deadline(request, received)
-        if self._v2 is not None and self._v2.takes_score and method in ("POST", "GET"):
+        if self._v2 is not None and self._v2.takes_score and method in _WITH_BODY:
             self._v2(request, tail, received, deadline)
             return
         job = Job(
             request, method, request.path, request.query, request.header("content-type", ""), request.headers, tail,
             received, deadline,
         )  # fmt: skip
+        job.lane = self._lane
         request.read(partial(self._arrived, job))
 
     def _arrived(self, job: Job, body: bytes | None) -> None:

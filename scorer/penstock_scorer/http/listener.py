@@ -125,6 +125,9 @@ class Request:
         if leaving is not None:
             leaving.cancel()
 
+    def cut(self) -> None:
+        """There is nothing to do: granian ends what nobody holds any more."""
+
 
 class Listener:
     """Serves one listening socket.

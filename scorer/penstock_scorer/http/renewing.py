@@ -70,6 +70,12 @@ class RenewingListener:
         self._present.start()
         threading.Thread(target=self._watch, name="scorer-tls", daemon=True).start()
 
+    def leave(self) -> None:
+        """Close each connection behind the next answer on it."""
+        with self._lock:
+            for each in self._open:
+                each.leave()
+
     def drain(self, done: Callable[[], None]) -> None:
         """Stop accepting, let what is in flight finish, then call ``done``."""
         with self._lock:

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from penstock_scorer.contract.inputs import BadInputError
 from penstock_scorer.dataplane import answers
-from penstock_scorer.dataplane.job import Headers, Job
+from penstock_scorer.dataplane.job import Headers, Job, Sink
 from penstock_scorer.inference.model import SERVER
-from penstock_scorer.inference.task import Inference
+from penstock_scorer.inference.rest_task import RestInference
+from penstock_scorer.inference.small import Forms
 from penstock_scorer.telemetry.metrics import ErrorKind, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock_scorer.http.front import Incoming
-    from penstock_scorer.inference.messages import InferRequest, Output
-    from penstock_scorer.inference.model import Model
     from penstock_scorer.inference.served import Served
 
 _OPEN = ("/v2/health/live", "/v2/health/ready")
 _LONGEST_ERROR = 1000
 _ENCODED = "Content-Encoding is not supported: send the body as it is."
-
-
-class Respond(Protocol):
-    """Sends a whole answer."""
-
-    def __call__(self, status: int, headers: Headers, body: bytes) -> None:
-        """Once."""
 
 
 class V2:
@@ -58,6 +49,7 @@ class V2:
     ) -> None:
         self._served = served
         self._model = served.model
+        self._forms = Forms()
         self.takes_score = served.takes_score
         self._submit = submit
         self._lane = lane
@@ -143,8 +135,8 @@ class V2:
                 self._lane.answered(400, self._clock() - received)
                 request.respond(400, [answers.CONTENT_JSON, *tail], error_body(answers.INCOMPLETE))
                 return
-            parse = partial(_parse, body, header("inference-header-content-length"))
-            job.task = task = Inference(self._served, parse, partial(_encode, self._model), job.headers)
+            length = header("inference-header-content-length")
+            job.task = task = RestInference(self._served, request.headers, body, length, self._forms)
             job.encode = task.encode
             self._submit(job)
 
@@ -154,29 +146,30 @@ class V2:
 class _Exchange:
     """Sends the dataplane's errors as this protocol writes them."""
 
-    __slots__ = ("_respond", "stream", "unwatch", "watch")
+    __slots__ = ("_request",)
 
     def __init__(self, request: Incoming) -> None:
-        self._respond: Respond = request.respond
-        self.stream = request.stream
-        self.watch = request.watch
-        self.unwatch = request.unwatch
+        self._request = request
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A result as it is, an error as ``{"error": sentence}``."""
-        self._respond(status, headers, body if status == 200 else error_body(answers.message(body)))  # noqa: PLR2004
+        self._request.respond(status, headers, body if status == 200 else error_body(answers.message(body)))  # noqa: PLR2004
 
+    def stream(self, status: int, headers: Headers) -> Sink:
+        """Pieces as they are."""
+        return self._request.stream(status, headers)
 
-def _parse(body: bytes, header_length: str | None) -> InferRequest:
-    from penstock_scorer.inference import rest  # noqa: PLC0415
+    def watch(self, gone: Callable[[], None]) -> None:
+        """The request's own."""
+        self._request.watch(gone)
 
-    return rest.parse(body, header_length)
+    def unwatch(self) -> None:
+        """The request's own."""
+        self._request.unwatch()
 
-
-def _encode(model: Model, request: InferRequest, outputs: list[Output]) -> tuple[Headers, bytes]:
-    from penstock_scorer.inference import rest  # noqa: PLC0415
-
-    return rest.encode(model, request, outputs)
+    def cut(self) -> None:
+        """The request's own."""
+        self._request.cut()
 
 
 def error_body(message: str) -> bytes:

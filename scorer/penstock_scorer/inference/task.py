@@ -6,52 +6,51 @@ the transport may wait for.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from penstock_scorer.batching.arrays import Share
 from penstock_scorer.contract.inputs import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from penstock_scorer.dataplane.job import Headers
-    from penstock_scorer.inference.callee import Callee
     from penstock_scorer.inference.messages import InferRequest, Output
     from penstock_scorer.inference.model import Model
     from penstock_scorer.inference.served import Served
 
-    Parse = Callable[[], InferRequest]
-    Encode = Callable[[InferRequest, list[Output]], tuple[Headers, bytes]]
 
-
-class Inference:
-    """A :class:`~penstock_scorer.dataplane.job.Task`.
+class Inference(ABC):
+    """A :class:`~penstock_scorer.dataplane.job.Task`; what differs by wire format is in the classes below it.
 
     Args:
         served: What the request is checked against, and the script's function.
-        parse: Makes the request of what arrived; raises ``BadInputError``.
-        encode: Makes the body of what is to be sent.
         headers: The request's headers or metadata.
         streams: Whether a result in pieces may be answered one by one.
     """
 
-    __slots__ = ("_callee", "_encode", "_headers", "_parse", "_served", "request", "streams")
+    __slots__ = ("_headers", "_served", "request", "streams")
 
-    def __init__(
-        self, served: Served, parse: Parse, encode: Encode, headers: Callable[[], Headers], *, streams: bool = False
-    ) -> None:
+    def __init__(self, served: Served, headers: Callable[[], Headers], *, streams: bool = False) -> None:
         self.streams = streams
         self._served = served
-        self._parse = parse
-        self._encode = encode
         self._headers = headers
-        self._callee: Callee
         self.request: InferRequest | None = None
-        """Set by :meth:`arguments`."""
+        """Set by :meth:`arguments` and :meth:`inputs`."""
+
+    @abstractmethod
+    def parse(self) -> InferRequest:
+        """What arrived. Raises ``BadInputError``."""
+
+    @abstractmethod
+    def write(self, request: InferRequest, outputs: list[Output]) -> tuple[Headers, bytes]:
+        """The answer's headers and body. Raises ``BadInputError`` or ``NotSerializableError``."""
 
     @property
     def call(self) -> Callable[..., Any]:
-        """The script's function; known once :meth:`arguments` has been called."""
-        return self._callee.call
+        """The script's function."""
+        return self._served.callee().call
 
     @property
     def model(self) -> Model:
@@ -61,11 +60,11 @@ class Inference:
     @property
     def most_pieces(self) -> int:
         """How many pieces of a result fit into one answer."""
-        return self._callee.most_pieces
+        return self._served.callee().most_pieces
 
     def gathered(self, pieces: list[Any]) -> Any:
         """These pieces as one result."""
-        return self._callee.gathered(pieces)
+        return self._served.callee().gathered(pieces)
 
     def inputs(self) -> Mapping[str, Any] | None:
         """The tensors, where the script's ``infer`` takes nothing else; None: ask for :meth:`arguments`.
@@ -82,11 +81,11 @@ class Inference:
             BadInputError: the request is malformed, or not what the model or the script takes.
         """
         request = self._read()
-        return self._callee.arguments(request, self._headers)
+        return self._served.callee().arguments(request, self._headers)
 
     def _read(self) -> InferRequest:
-        self._callee = self._served.callee()
-        self.request = request = self._parse()
+        self._served.callee()
+        self.request = request = self.parse()
         if self._served.model.inputs:
             _check(self._served.model, request)
         return request
@@ -99,8 +98,8 @@ class Inference:
             BadInputError: the client asks for an output that is not there, or in a form it does not have.
         """
         request = self.request
-        assert request is not None  # noqa: S101 - the dataplane calls arguments() first
-        outputs = self._callee.outputs(request, result)
+        assert request is not None  # noqa: S101 - the dataplane calls arguments() or inputs() first
+        outputs = self._served.callee().outputs(request, dict(result) if type(result) is Share else result)
         if request.outputs:
             found = {output.name: output for output in outputs}
             for wanted in request.outputs:
@@ -108,7 +107,7 @@ class Inference:
                     names = ", ".join(map(repr, found)) or "none"
                     raise BadInputError(f"There is no output {wanted.name!r}: the script gave {names}.")
             outputs = [found[wanted.name] for wanted in request.outputs]
-        return self._encode(request, outputs)
+        return self.write(request, outputs)
 
 
 def _check(model: Model, request: InferRequest) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from penstock_scorer.settings import Settings
 
 _MAX_PATH_BYTES = 107
+_ALIVE = {socket.TCP_KEEPIDLE: 600, socket.TCP_KEEPINTVL: 60, socket.TCP_KEEPCNT: 5}
+"""A client that says nothing for ten minutes is asked whether it is there, and given up after five more."""
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
@@ -34,6 +36,10 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A connection may rest as long as its client likes, but not as long as one that is no more.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _ALIVE.items():
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
         listener.bind(address)
     except OSError as error:
         raise AddressInUseError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error

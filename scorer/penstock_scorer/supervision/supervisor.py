@@ -7,7 +7,9 @@ and their memory shared.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -34,6 +36,8 @@ _MAX_BOOT_FAILURES = 5
 _BACKLOG = 2048
 _KILL_AFTER_GRACE_S = 2.0
 _MAX_BACKOFF_S = 30.0
+_DESCRIPTORS = 65536
+"""As many as a worker may have, where the system lets it: each connection is one."""
 
 
 class Supervisor:
@@ -67,6 +71,7 @@ class Supervisor:
         """
         settings = self._settings
         configure(settings.log_level, (), as_json=settings.json_logs)
+        allow_descriptors(_DESCRIPTORS)
         self._listener = bind_unix(settings.uds) if settings.uds else bind_tcp(settings.host, settings.port)
         try:
             self._health = bind_tcp(settings.host, settings.health_port) if settings.health_port else None
@@ -242,3 +247,14 @@ class Supervisor:
     @staticmethod
     def _say(text: str) -> None:
         print(f"penstock-scorer: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Raise this process' limit, and that of those it forks, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # What is allowed already is enough for nearly everybody.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import select
@@ -28,13 +29,16 @@ from penstock_scorer.batching.policy import BatchPolicy, policy_of
 from penstock_scorer.contract.openapi import OpenApi, ServiceInfo
 from penstock_scorer.contract.script import Script, load
 from penstock_scorer.dataplane import forks
+from penstock_scorer.dataplane.inbox import Inbox
 from penstock_scorer.dataplane.limits import Limits
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.errors import ScorerError
 from penstock_scorer.grpc.doorbell import Doorbell
 from penstock_scorer.http.cors import Cors
+from penstock_scorer.http.door import Door
 from penstock_scorer.http.front import Front
-from penstock_scorer.http.listener import Listener
+from penstock_scorer.http.loop import Loop
+from penstock_scorer.http.relay import Relay
 from penstock_scorer.http.v2 import V2
 from penstock_scorer.inference.served import Served
 from penstock_scorer.supervision.failure import Failure
@@ -47,17 +51,18 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Sequence
 
-    from penstock_scorer.dataplane.job import Headers
+    from penstock_scorer.dataplane.job import Headers, Job
     from penstock_scorer.settings import Settings
     from penstock_scorer.telemetry.metrics import Lane, Metrics
 
 READY, GO, DRAIN = b"R", b"G", b"D"
 LEFT = 70
 """Exit code of a worker that asked to be replaced."""
-EXTRA_LANES = 3
-"""Metrics lanes beside the slots': HTTP's thread and the watchman before them, gRPC's thread after."""
-_LINGER_S = 0.05
-"""From announcing the end (``connection: close``) to closing: queued connections are still answered."""
+EXTRA_LANES = 4
+"""Metrics lanes beside the slots': HTTP's thread and the watchman before them, gRPC's and HTTP/2's threads after."""
+_LINGER_S = 0.2
+"""From announcing the end (``connection: close``) to closing: queued connections are still answered, and a client that
+has just had its answer may send its next request. One that rests longer may find its connection closed."""
 _LAST_MOMENT_S = 0.5
 """For the main thread to see that it may end."""
 _BACKLOG = 2048
@@ -71,6 +76,9 @@ class Transport(Protocol):
 
     def start(self) -> None:
         """Accept connections from now on."""
+
+    def leave(self) -> None:
+        """Close each connection behind the next answer on it."""
 
     def drain(self, done: Callable[[], None]) -> None:
         """Stop accepting, let what is in flight finish, then call ``done``."""
@@ -142,18 +150,22 @@ class _Worker:
         # A loop made before the fork is not ours to use.
         script, loop = (place.script, None) if place.script else prepare(settings)
         served = Served(script, settings.model_identity)
-        *lanes, grpc_lane = (place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES))
-        scoring = Scoring(
-            script.run, _limits(settings, script, place.index), lanes, self._leave, infer=script.merged_infer, loop=loop
+        *lanes, grpc_lane, http2_lane = (
+            place.metrics.lane(place.index, lane) for lane in range(settings.slots + EXTRA_LANES)
         )
-        front = _front(place, script, scoring, V2(served, scoring.submit, lanes[0]))
-        listeners: list[Transport] = [_http(place, front)]
+        limits = _limits(settings, script, place.index)
+        # One slot alone can look after the transport while it has nothing to run.
+        inbox: Inbox[Job] | None = Inbox() if len(limits.shares) == 1 and not script.run.awaited else None
+        scoring = Scoring(script.run, limits, lanes, self._leave, infer=script.merged_infer, loop=loop, queue=inbox)
+        front = _front(place, script, scoring, lanes[0], served)
+        listeners = _http(place, front, _front(place, script, scoring, http2_lane, served), inbox)
         if settings.grpc_addresses:
             listeners.append(_grpc(place, bell, served, scoring, grpc_lane))
-        if place.health is not None:
-            listeners.append(Listener(place.health, front.health, front.too_large, 0))
         # After init(): what loading the model took goes back to the kernel first.
         keep_freed_memory()
+        # The collector need not go through libraries and model again: 60 ms in 14,000 requests with scikit-learn.
+        gc.collect()
+        gc.freeze()
         place.metrics.ready(place.index, time.perf_counter() - began)
         place.wire.sendall(READY)
         forks.watch()
@@ -192,6 +204,8 @@ class _Worker:
     def _drain(self, listeners: Sequence[Transport], front: Front, scoring: Scoring) -> None:
         """Close once every caller has its answer, or the grace is over; the main thread then ends the process."""
         front.draining = True
+        for listener in listeners:
+            listener.leave()
         grace = self._place.settings.drain_seconds
         deadline = time.monotonic() + grace
         if self._code == 0:
@@ -231,30 +245,59 @@ def _flush_and_exit(code: int) -> NoReturn:
         os._exit(code)
 
 
-def _front(place: Place, script: Script, scoring: Scoring, v2: V2) -> Front:
+def _front(place: Place, script: Script, scoring: Scoring, lane: Lane, served: Served) -> Front:
     settings = place.settings
     info = ServiceInfo(settings.service_name, settings.service_version, settings.service_path_prefix)
     return Front(
         scoring,
         OpenApi(script.run.call, info, settings.entry_script.parent),
         place.metrics,
-        place.metrics.lane(place.index, 0),
+        lane,
         Guard(settings.auth_policy) if settings.auth_policy else None,
         metrics_open=settings.local,
         common=_common(settings),
         access=_access(settings),
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
-        v2=v2,
+        v2=V2(served, scoring.submit, lane),
     )
 
 
-def _http(place: Place, front: Front) -> Transport:
-    limit, streams, tls = place.settings.max_request_bytes, place.settings.slots, place.settings.tls
-    if tls is None:
-        return Listener(place.listener, front, front.too_large, limit, streams=streams)
-    from penstock_scorer.http.renewing import RenewingListener  # noqa: PLC0415 - with TLS alone
+def _http(place: Place, front: Front, http2: Front, inbox: Inbox[Job] | None) -> list[Transport]:
+    settings = place.settings
+    limit, streams = settings.max_request_bytes, settings.slots
+    loop = Loop()
+    transports: list[Transport] = []
+    if settings.tls is None:
+        relay = Relay(http2, limit, streams)
+        transports += [Door(loop, place.listener, front, front.too_large, limit, relay.take), relay]
+    else:
+        from penstock_scorer.http.renewing import RenewingListener  # noqa: PLC0415 - with TLS alone
 
-    return RenewingListener(place.listener, front, front.too_large, limit, tls, streams=streams)
+        listener = RenewingListener(place.listener, front, front.too_large, limit, settings.tls, streams=streams)
+        transports.append(listener)
+    if place.health is not None:
+        transports.append(Door(loop, place.health, front.health, front.too_large, 0))
+    return [*transports, _Polling(loop, inbox)]
+
+
+class _Polling:
+    """Has a loop polled."""
+
+    def __init__(self, loop: Loop, inbox: Inbox[Job] | None) -> None:
+        self._loop = loop
+        self._inbox = inbox
+
+    def start(self) -> None:
+        if self._inbox is None:
+            self._loop.start()
+        else:
+            self._inbox.serve(self._loop)
+
+    def leave(self) -> None:
+        pass
+
+    def drain(self, done: Callable[[], None]) -> None:
+        done()
 
 
 def _bell(settings: Settings, index: int) -> socket.socket | None:

@@ -95,14 +95,6 @@ def _script_trace_id(_service: str, request: Request, peer: Reply, ours: Reply) 
     return "do=ids" in request.target and ours["traceid"] == request.sent("traceid") != peer["traceid"]
 
 
-def _non_ascii_header(_service: str, request: Request, _peer: Reply, _ours: Reply) -> bool:
-    return any(not value.isascii() for _, value in request.headers)
-
-
-def _invalid_target(_service: str, request: Request, _peer: Reply, ours: Reply) -> bool:
-    return (ours.status, ours.body) == (400, b"") and any(character in request.target for character in '"<>\\^`{|}')
-
-
 def _cors_patterns(service: str, _request: Request, _peer: Reply, _ours: Reply) -> bool:
     return service == "cors_pattern"
 
@@ -139,8 +131,6 @@ RULES = {
     "script-trace-id": Rule(
         _script_trace_id, frozenset({"header traceid"}), ("raw", get("/score?do=ids", ("TraceId", "theirs")))
     ),
-    "non-ascii-header": Rule(_non_ascii_header, _TEXT | _IDS, ("headers", get("/score", ("x-request-id", "\xe9")))),
-    "invalid-target": Rule(_invalid_target, _EVERYTHING, ("undecorated", get('/score?"'))),
     "cors-patterns": Rule(
         _cors_patterns, _CORS, ("cors_pattern", get("/score", ("Origin", "https://x.a.example.evil")))
     ),

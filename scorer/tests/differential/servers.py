@@ -22,7 +22,7 @@ from pathlib import Path
 PEER = "azureml-inference-server-http==1.5.1"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _SHARED = ("numpy>=2,<3", "pandas>=2,<4", "inference-schema==1.8", "flask>=3,<4")
-_ENVIRONMENTS = {"peer": (PEER, *_SHARED), "ours": ("granian>=2.8.5,<2.9", *_SHARED)}
+_ENVIRONMENTS = {"peer": (PEER, *_SHARED), "ours": ("granian>=2.8.5,<2.9", "httptools>=0.6.4", *_SHARED)}
 # The peer listens on every interface; here it may only be reached through a socket. gunicorn appends ":1".
 _START_PEER = """
 import sys

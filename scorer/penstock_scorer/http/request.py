@@ -1,0 +1,186 @@
+"""One request of HTTP/1.1 (:class:`penstock_scorer.http.front.Incoming`), and its body as it comes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httptools
+
+from penstock_scorer.http import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock_scorer.dataplane.job import Headers, Sink
+    from penstock_scorer.http.connection import Connection
+
+_MOST_PIECES = 4096
+"""Pieces of a body kept apart: small ones would take far more memory than they hold."""
+_LONGEST_LENGTH = 20
+"""Digits of the longest length that the parser lets through, but for zeros before it."""
+_LONGEST_KNOWN = 256
+"""Bytes of a target that is remembered."""
+
+
+class AmbiguousError(Exception):
+    """Another server may read this head otherwise, or it is of neither HTTP/1.1 nor HTTP/1.0."""
+
+
+class Request:
+    """One request.
+
+    Args:
+        connection: Where it came by, and where its answer goes.
+        fields: Every header, names in lower case.
+        version: Of HTTP: ``1.1`` or ``1.0``.
+        keep: Whether the connection stays open behind the answer, as far as the client is concerned.
+
+    Raises:
+        AmbiguousError: it has two hosts, or a body whose end another server may see elsewhere.
+    """
+
+    __slots__ = (
+        "_body", "_connection", "_done", "_gone", "arrived_bytes", "fields", "header", "keep", "lost", "method", "path",
+        "query", "refused", "version", "whole",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, method: str, target: bytes, fields: Headers, version: str, *, keep: bool
+    ) -> None:
+        self._connection = connection
+        self.fields = fields
+        self.version = version
+        first = dict(reversed(fields))
+        if len(first) < len(fields) and sum(name == "host" for name, _ in fields) > 1:
+            raise AmbiguousError
+        if "transfer-encoding" in first and (first["transfer-encoding"].lower() != "chunked" or version == "1.0"):
+            raise AmbiguousError
+        self.header: Callable[..., Any] = first.get
+        self.method = method
+        self.path, self.query = split(target) if len(target) <= _LONGEST_KNOWN else split.__wrapped__(target)
+        self.keep = keep
+        self._body: list[bytes | bytearray] = []
+        self.arrived_bytes = 0
+        self._gone: Callable[[], None] | None = None
+        self._done: Callable[[bytes | None], None] | None = None
+        self.whole = False
+        """Whether all of its body has been read."""
+        self.refused = False
+        """Whether its body is of no interest."""
+        self.lost = False
+        """Whether its body will never be whole."""
+
+    def headers(self) -> Headers:
+        """Every header, names in lower case."""
+        return self.fields
+
+    def read(self, done: Callable[[bytes | None], None]) -> None:
+        """Call ``done`` with the body once it is whole, with None if it never will be; not with one too large."""
+        limit = self._connection.keeper.limit
+        length = self.header("content-length")
+        if (length is not None and int(length[-_LONGEST_LENGTH:]) > limit) or self.arrived_bytes > limit:
+            self._exceed(limit)
+        elif self.whole:
+            done(self._joined())
+        elif self.lost:
+            self.refused = True
+            done(None)
+        else:
+            self._done = done
+            expects = self.version != "1.0" and self.header("expect", "").lower() == "100-continue"
+            if expects and not self.arrived_bytes:
+                self._connection.interim(reply.CONTINUE)
+
+    def reject(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer; the body will not be read."""
+        self.refused = True
+        self.respond(status, headers, body)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self._connection.respond(self, status, headers, body)
+
+    def stream(self, status: int, headers: Headers) -> Sink:
+        """Start an answer of unknown length."""
+        return self._connection.stream(self, status, headers, chunked=self.version != "1.0")
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call ``gone`` when the connection ends, or has ended, before this request has its answer."""
+        self._gone = gone
+        if not self._connection.open:
+            self.tell()
+
+    def unwatch(self) -> None:
+        """End :meth:`watch`."""
+        self._gone = None
+
+    def cut(self) -> None:
+        """End the connection if the answer has not gone out."""
+        self._connection.cut(self)
+
+    def tell(self) -> None:
+        """The connection has ended."""
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
+
+    def arrived(self, piece: bytes) -> None:
+        """More of the body. On the polling thread, as all that follows."""
+        self.arrived_bytes += len(piece)
+        limit = self._connection.keeper.limit
+        if self.refused:
+            return
+        body = self._body
+        if self.arrived_bytes <= limit:
+            if len(body) < _MOST_PIECES:
+                body.append(piece)
+            elif type(body[-1]) is bytearray:
+                body[-1] += piece
+            else:
+                body[-1] = bytearray(body[-1] + piece)
+        elif self._done is not None:
+            self._exceed(limit)
+
+    def ended(self) -> None:
+        """The body is whole."""
+        self.whole = True
+        done, self._done = self._done, None
+        if done is not None:
+            done(self._joined())
+
+    def lose(self) -> bool:
+        """The body will never be whole; whether that has been answered."""
+        self.lost = True
+        done, self._done = self._done, None
+        if done is None:
+            return False
+        self.refused = True
+        done(None)
+        return True
+
+    def _joined(self) -> bytes:
+        first = self._body[0] if len(self._body) == 1 else None
+        return first if type(first) is bytes else b"".join(self._body)
+
+    def _exceed(self, limit: int) -> None:
+        self._done = None
+        self.refused = True
+        self._body.clear()
+        self._connection.keeper.too_large(self, limit)
+
+
+@lru_cache(maxsize=256)
+def split(target: bytes) -> tuple[str, str]:
+    """Path and query of a request's target. Those of most requests are the same few."""
+    if not target.startswith(b"/"):
+        try:
+            parsed = httptools.parse_url(target)
+            path, query = parsed.path or b"/", parsed.query or b""
+        except httptools.HttpParserInvalidURLError:
+            path, query = target, b""
+    else:
+        path, _, query = target.partition(b"#")[0].partition(b"?")
+    text = path.decode("latin-1")
+    return (unquote(text) if "%" in text else text), query.decode("latin-1")
