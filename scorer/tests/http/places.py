@@ -12,7 +12,6 @@ from penstock_scorer.http.request import Request
 
 from scorer.tests.http.wires import echo, statuses
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 
 

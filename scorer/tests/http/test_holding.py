@@ -18,7 +18,8 @@ from penstock_scorer.http import loop as module
 from penstock_scorer.http.loop import Loop
 from penstock_scorer.http.request import Request
 
-from scorer.tests.http.places import GET, Place, answers, ended
+from scorer.tests.http.places import Place, answers, ended
+from scorer.tests.http.wires import GET
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -178,7 +179,7 @@ class TestHolding:
         held[0].respond(200, [], b"")
         place.loop.turn(more=True)
         held[1].respond(200, [], b"")
-        monkeypatch.setattr(held[0]._connection, "send_held", fail)
+        monkeypatch.setattr(held[0]._connection, "send_last", fail)
         place.loop.release()
         assert ended(place.clients[0])
         assert answers(place.clients[1]) == [200]

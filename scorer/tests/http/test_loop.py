@@ -15,8 +15,8 @@ from penstock_scorer.http.connection import PREFACE
 from penstock_scorer.http.loop import Loop
 from penstock_scorer.http.request import Request
 
-from scorer.tests.http.places import GET, POST, answers, ended
-from scorer.tests.http.wires import echo
+from scorer.tests.http.places import POST, answers, ended
+from scorer.tests.http.wires import GET, echo
 
 
 def test_requests_are_answered(place):

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,21 @@ def until_full(sock: socket.socket) -> None:
         threading.Event().wait(0.05)
 
 
+@pytest.fixture
+def copied() -> Iterator[tuple[socket.socket, socket.socket, threading.Thread]]:
+    """A client's end and granian's, and the thread that copies between them."""
+    client, ours = socket.socketpair()
+    granian, theirs = socket.socketpair()
+    thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
+    thread.start()
+    yield client, granian, thread
+    for each in (client, ours, granian, theirs):
+        each.close()
+
+
 class TestCopying:
-    def test_both_ways_until_one_has_closed(self):
-        client, ours = socket.socketpair()
-        granian, theirs = socket.socketpair()
-        thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
-        thread.start()
+    def test_both_ways_until_one_has_closed(self, copied):
+        client, granian, thread = copied
         client.sendall(b"ask")
         assert granian.recv(10) == b"ask"
         granian.sendall(b"answer")
@@ -89,15 +99,10 @@ class TestCopying:
         client.close()
         thread.join(10)
         assert not thread.is_alive()
-        for each in (ours, granian, theirs):
-            each.close()
 
-    def test_one_that_does_not_read_before_it_has_sent_everything(self):
+    def test_one_that_does_not_read_before_it_has_sent_everything(self, copied):
         """Both sides fill what lies between them, then read: neither way may wait for the other."""
-        client, ours = socket.socketpair()
-        granian, theirs = socket.socketpair()
-        thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
-        thread.start()
+        client, granian, thread = copied
         size = 4_000_000
         answered = threading.Thread(target=granian.sendall, args=(b"a" * size,), daemon=True)
         answered.start()
@@ -114,14 +119,9 @@ class TestCopying:
         granian.close()
         thread.join(10)
         assert not any(each.is_alive() for each in (thread, answered, asked))
-        for each in (client, ours, theirs):
-            each.close()
 
-    def test_what_is_on_its_way_arrives_before_the_end(self):
-        client, ours = socket.socketpair()
-        granian, theirs = socket.socketpair()
-        thread = threading.Thread(target=module._copy, args=(ours, theirs), daemon=True)
-        thread.start()
+    def test_what_is_on_its_way_arrives_before_the_end(self, copied):
+        client, granian, thread = copied
         size = 1_000_000
 
         def answer() -> None:
@@ -134,8 +134,6 @@ class TestCopying:
         read(client, size)
         thread.join(10)
         assert not thread.is_alive()
-        for each in (client, ours, theirs):
-            each.close()
 
     def test_descriptors_of_any_number(self):
         """``select`` knows the first 1024 only."""

@@ -12,6 +12,9 @@ from penstock_scorer.http.connection import Connection, Events
 from penstock_scorer.http.request import Request
 
 DATE = re.compile(rb"date: [^\r]*\r\n")
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /score HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
 
 
 class Wire:
@@ -125,3 +128,17 @@ def statuses(answers: bytes) -> list[int]:
 
 def seen(request: Request) -> tuple[Any, ...]:
     return request.method, request.path, request.query, request.version, request.headers()
+
+
+class Held:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Request, bytes | None]] = []
+
+    def __call__(self, request: Request) -> None:
+        request.read(lambda body: self.held.append((request, body)))
+
+    def answer(self) -> None:
+        request, body = self.held.pop(0)
+        request.respond(400 if body is None else 200, [], b"incomplete" if body is None else body)
