@@ -52,7 +52,7 @@ class Keeper(Protocol):
         """Have :meth:`Connection.proceed` called by the polling thread."""
 
     def hold(self, connection: Connection, sent: bytes) -> bool:
-        """Whether :meth:`Connection.send_held` is called with ``sent`` in a moment, together with others."""
+        """Whether :meth:`Connection.send_last` is called with ``sent`` in a moment, together with others."""
 
     def closing(self, connection: Connection) -> None:
         """It is about to be closed; its descriptor is its own still. May be called from any thread."""
@@ -243,7 +243,7 @@ class Connection:
             sent += body
         try:
             if not self.keeper.hold(self, sent):
-                self._send_last(sent)
+                self.send_last(sent)
         except BaseException:
             # A script's interruption that strikes late: whatever of the answer is out, nothing may follow it.
             self.close()
@@ -278,14 +278,30 @@ class Connection:
             except OSError:
                 return None
 
-    def send_held(self, sent: bytes) -> None:
-        """Send what was held back."""
-        self._send_last(sent)
+    def send_last(self, sent: bytes) -> None:
+        """Send the end of an answer, now or when there is room."""
+        with self._lock:
+            if not self.open:
+                return
+            try:
+                count = self.sock.send(sent)
+            except BlockingIOError:
+                count = 0
+            except OSError:
+                count, self._last = len(sent), True
+            self._rest = rest = memoryview(sent)[count:]
+            if rest:
+                self._await()
+        # Not what it is by now: the polling thread may have sent it, and begun the next request.
+        if rest:
+            self.keeper.resume(self)
+        else:
+            self._answered()
 
     def finish(self, sent: bytes, *, whole: bool = True) -> None:
         """Send the end of an answer in pieces; a broken one ends with its connection."""
         self._last = self._last or not whole
-        self._send_last(sent)
+        self.send_last(sent)
 
     def cut(self, request: Request) -> None:
         """Close it if the answer to this request is not out; what is held back goes out first."""
@@ -346,7 +362,7 @@ class Connection:
     def _refuse(self, status: int) -> None:
         self._last, self._parser.refusal, body = True, 0, _REFUSALS[status]
         headers = [("content-type", "application/json"), _CLOSE]
-        self._send_last(reply.head(status, headers, reply.framing(status, len(body))) + body)
+        self.send_last(reply.head(status, headers, reply.framing(status, len(body))) + body)
 
     def _closes(self, request: Request, headers: Headers) -> bool:
         if (
@@ -358,26 +374,6 @@ class Connection:
         ):
             self._last = True
         return self._last
-
-    def _send_last(self, sent: bytes) -> None:
-        """Send the end of an answer, now or when there is room."""
-        with self._lock:
-            if not self.open:
-                return
-            try:
-                count = self.sock.send(sent)
-            except BlockingIOError:
-                count = 0
-            except OSError:
-                count, self._last = len(sent), True
-            self._rest = rest = memoryview(sent)[count:]
-            if rest:
-                self._await()
-        # Not what it is by now: the polling thread may have sent it, and begun the next request.
-        if rest:
-            self.keeper.resume(self)
-        else:
-            self._answered()
 
     def _answered(self) -> None:
         if self._last:

@@ -124,7 +124,7 @@ class Loop:
             except IndexError:
                 return
             try:
-                connection.send_held(sent)
+                connection.send_last(sent)
             except Exception:  # noqa: BLE001 - as in _try
                 _log.exception("A fault in the scorer")
                 connection.close()

@@ -84,6 +84,7 @@ class Inference(ABC):
         return self._served.callee().arguments(request, self._headers)
 
     def _read(self) -> InferRequest:
+        # Without numpy there is nothing to read tensors into, and that is what the caller is told.
         self._served.callee()
         self.request = request = self.parse()
         if self._served.model.inputs:
