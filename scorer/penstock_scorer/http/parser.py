@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from penstock_scorer.http.request import AmbiguousError, Request
+from penstock_scorer.http import familiar
+from penstock_scorer.http.head import AmbiguousError, Head
+from penstock_scorer.http.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,8 @@ _MOST_NAMES = 512
 """Names of headers that are remembered, each of at most so many bytes:"""
 _LONGEST_NAME = 64
 _names: dict[bytes, str] = {}
+_MOST_STRANGE = 8
+"""Requests in a row with unfamiliar heads; then a connection's are not looked up any more."""
 
 
 class _TooLargeError(Exception):
@@ -67,10 +71,29 @@ class Parser:
         """Whether what it says is known already."""
         self._upgrades: Request | None = None
         """Whose client asks for another protocol."""
+        self._strange = 0
+        """Requests since one had a familiar head."""
+        self._head: Head | None = None
+        """Of the request that came last."""
 
     def feed(self, received: bytes) -> None:
         """Go on with these bytes."""
-        self._heard, size = False, len(received)
+        if self._strange > _MOST_STRANGE or not self._between() or self._unheard:
+            self._parse(received)
+            return
+        found = familiar.recognise(received)
+        if found is not None:
+            self._strange = 0
+            self._begin(Request(self._connection, *found))
+            return
+        self._strange += 1
+        head = self._parse(received)
+        if head is not None and self._between() and not self.broken:
+            familiar.remember(received, head)
+
+    def _parse(self, received: bytes) -> Head | None:
+        """Have llhttp read it; the head of the last request that began in it."""
+        self._head, self._heard, size = None, False, len(received)
         try:
             while received:
                 try:
@@ -92,6 +115,7 @@ class Parser:
             # It is told so itself, now or when it begins.
             reading, self.reading, self.refusal = self.reading, None, 0
             reading.lose()
+        return self._head
 
     def release(self) -> None:
         """Nothing more is fed: let go of what refers back here, which would have to wait for the garbage collector."""
@@ -132,10 +156,12 @@ class Parser:
             return
         llhttp = self._llhttp
         method, version = llhttp.get_method().decode("latin-1"), llhttp.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            raise AmbiguousError
         keep = llhttp.should_keep_alive()
-        request = Request(self._connection, method, self._target, self._fields, version, keep=keep)
+        self._head = head = Head.judged(method, self._target, self._fields, version, keep=keep)
+        if not keep:
+            # llhttp is to see, and refuse, what follows.
+            self._strange = _MOST_STRANGE + 1
+        request = Request(self._connection, head)
         if llhttp.should_upgrade():
             if method == "CONNECT":
                 # What follows is not HTTP.
@@ -163,6 +189,10 @@ class Parser:
             request.ended()
 
     # ------------------------------------------------------------------ helpers
+
+    def _between(self) -> bool:
+        """Whether no part of a request is here but whole ones."""
+        return not self.begun and self.reading is None
 
     def _misunderstand(self, error: httptools.HttpParserError) -> None:
         """What was read is not a request; a fault of our own passes."""

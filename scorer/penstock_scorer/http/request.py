@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
-
-import httptools
 
 from penstock_scorer.http import reply
 
@@ -15,17 +11,12 @@ if TYPE_CHECKING:
 
     from penstock_scorer.dataplane.job import Headers, Sink
     from penstock_scorer.http.connection import Connection
+    from penstock_scorer.http.head import Head
 
 _MOST_PIECES = 4096
 """Pieces of a body kept apart: small ones would take far more memory than they hold."""
 _LONGEST_LENGTH = 20
 """Digits of the longest length that the parser lets through, but for zeros before it."""
-_LONGEST_KNOWN = 256
-"""Bytes of a target that is remembered."""
-
-
-class AmbiguousError(Exception):
-    """Another server may read this head otherwise, or it is of neither HTTP/1.1 nor HTTP/1.0."""
 
 
 class Request:
@@ -33,12 +24,8 @@ class Request:
 
     Args:
         connection: Where it came by, and where its answer goes.
-        fields: Every header, names in lower case.
-        version: Of HTTP: ``1.1`` or ``1.0``.
-        keep: Whether the connection stays open behind the answer, as far as the client is concerned.
-
-    Raises:
-        AmbiguousError: it has two hosts, or a body whose end another server may see elsewhere.
+        head: What it asks for.
+        body: All of it, where it has been read already.
     """
 
     __slots__ = (
@@ -46,26 +33,20 @@ class Request:
         "query", "refused", "version", "whole",
     )  # fmt: skip
 
-    def __init__(
-        self, connection: Connection, method: str, target: bytes, fields: Headers, version: str, *, keep: bool
-    ) -> None:
+    def __init__(self, connection: Connection, head: Head, body: bytes | None = None) -> None:
         self._connection = connection
-        self.fields = fields
-        self.version = version
-        first = dict(reversed(fields))
-        if len(first) < len(fields) and sum(name == "host" for name, _ in fields) > 1:
-            raise AmbiguousError
-        if "transfer-encoding" in first and (first["transfer-encoding"].lower() != "chunked" or version == "1.0"):
-            raise AmbiguousError
-        self.header: Callable[..., Any] = first.get
-        self.method = method
-        self.path, self.query = split(target) if len(target) <= _LONGEST_KNOWN else split.__wrapped__(target)
-        self.keep = keep
-        self._body: list[bytes | bytearray] = []
-        self.arrived_bytes = 0
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.fields = head.fields
+        self.header: Callable[..., Any] = head.first.get
+        self.version = head.version
+        self.keep = head.keep
+        self._body: list[bytes | bytearray] = [body] if body else []
+        self.arrived_bytes = len(body) if body else 0
         self._gone: Callable[[], None] | None = None
         self._done: Callable[[bytes | None], None] | None = None
-        self.whole = False
+        self.whole = body is not None
         """Whether all of its body has been read."""
         self.refused = False
         """Whether its body is of no interest."""
@@ -79,11 +60,12 @@ class Request:
     def read(self, done: Callable[[bytes | None], None]) -> None:
         """Call ``done`` with the body once it is whole, with None if it never will be; not with one too large."""
         limit = self._connection.keeper.limit
+        if self.whole and self.arrived_bytes <= limit:
+            done(self._joined())
+            return
         length = self.header("content-length")
         if (length is not None and int(length[-_LONGEST_LENGTH:]) > limit) or self.arrived_bytes > limit:
             self._exceed(limit)
-        elif self.whole:
-            done(self._joined())
         elif self.lost:
             self.refused = True
             done(None)
@@ -169,18 +151,3 @@ class Request:
         self.refused = True
         self._body.clear()
         self._connection.keeper.too_large(self, limit)
-
-
-@lru_cache(maxsize=256)
-def split(target: bytes) -> tuple[str, str]:
-    """Path and query of a request's target. Those of most requests are the same few."""
-    if not target.startswith(b"/"):
-        try:
-            parsed = httptools.parse_url(target)
-            path, query = parsed.path or b"/", parsed.query or b""
-        except httptools.HttpParserInvalidURLError:
-            path, query = target, b""
-    else:
-        path, _, query = target.partition(b"#")[0].partition(b"?")
-    text = path.decode("latin-1")
-    return (unquote(text) if "%" in text else text), query.decode("latin-1")
