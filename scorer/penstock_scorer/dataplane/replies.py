@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from penstock_scorer.batching.outcome import WrongLengthError
@@ -22,6 +23,12 @@ from penstock_scorer.telemetry.metrics import ErrorKind, Lane
 _log = logging.getLogger("penstock_scorer")
 _RETRY_AFTER_S = "1"
 _SERVER_ERROR = 500
+_MOST_HELD_BYTES = 16384
+"""The body of an answer that may be held back."""
+_JSON = [answers.CONTENT_JSON]
+
+Hold = Callable[[Callable[[], None]], bool]
+"""Whether what sends an answer will be called in a moment; else whoever asks calls it."""
 
 
 class Seat:
@@ -40,11 +47,13 @@ class Replies:
     Args:
         timeout_ms: The scoring timeout, for the sentence that names it.
         clock: Seconds, monotonic, the one of ``Job.received``.
+        hold: Whether it calls what sends an answer in a moment, together with others; None: no answer is held back.
     """
 
-    def __init__(self, timeout_ms: int, clock: Callable[[], float]) -> None:
+    def __init__(self, timeout_ms: int, clock: Callable[[], float], hold: Hold | None = None) -> None:
         self._timeout_ms = timeout_ms
         self._clock = clock
+        self._hold = hold or _never
 
     def result(self, job: Job, seat: Seat, result: Any, seconds: float) -> None:
         """Send what ``run`` returned after ``seconds``, unless it is a stream."""
@@ -54,13 +63,12 @@ class Replies:
         if type(result) not in PLAIN and is_response(result):
             self._respond(job, seat, result, seconds)
             return
-        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
         try:
             body = to_json(result)
         except NotSerializableError as error:
             self.not_serializable(job, seat, error)
             return
-        self._ok(job, seat, [answers.CONTENT_JSON, answers.RUN_OK, elapsed, *job.tail], body)
+        self._ok(job, seat, _JSON, body, seconds)
 
     def outputs(self, job: Job, seat: Seat, outputs: Any, seconds: float) -> None:
         """Send what the script returned after ``seconds``, written by the job's own ``encode``."""
@@ -73,8 +81,7 @@ class Replies:
         except Exception as error:  # noqa: BLE001 - whatever infer() returned, its caller gets an answer
             self.not_serializable(job, seat, error)
             return
-        elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
-        self._ok(job, seat, [*headers, answers.RUN_OK, elapsed, *job.tail], body)
+        self._ok(job, seat, headers, body, seconds)
 
     def bad_input(self, job: Job, seat: Seat, error: BadInputError) -> None:
         """The client sent what the script cannot take."""
@@ -133,10 +140,13 @@ class Replies:
         """Count an answer that went out in pieces."""
         seat.lane.answered(status, self._clock() - job.received)
 
-    def _ok(self, job: Job, seat: Seat, headers: Headers, body: bytes) -> None:
+    def _ok(self, job: Job, seat: Seat, headers: Headers, body: bytes, seconds: float) -> None:
         if job.take_answer():
             vacate(job, seat)
-            job.exchange.respond(200, headers, body)
+            send = partial(_send, job, headers, body, seconds)
+            if len(body) > _MOST_HELD_BYTES or not self._hold(send):
+                send()
+            # Here, held back or not: it may be another thread that sends it, and a lane has one writer.
             seat.lane.answered(200, self._clock() - job.received)
 
     def _error(self, job: Job, seat: Seat, status: int, headers: Headers, message: str) -> None:
@@ -161,6 +171,11 @@ class Replies:
             self.sent(job, seat, status)
 
 
+def _send(job: Job, headers: Headers, body: bytes, seconds: float) -> None:
+    elapsed = ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}")
+    job.exchange.respond(200, [*headers, answers.RUN_OK, elapsed, *job.tail], body)
+
+
 def failed(status: int) -> bool:
     """Whether an answer of the script's own counts as a failed run."""
     return status >= _SERVER_ERROR
@@ -178,6 +193,10 @@ def response_headers(job: Job, response: Any, seconds: float) -> Headers:
         headers = [header for header in headers if header[0] != answers.FAILED]
         headers.append((answers.FAILED, "True"))
     return [*headers, ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}"), *job.tail]
+
+
+def _never(_send: Callable[[], None]) -> bool:
+    return False
 
 
 def vacate(job: Job, seat: Seat) -> None:

@@ -51,9 +51,6 @@ class Keeper(Protocol):
     def resume(self, connection: Connection) -> None:
         """Have :meth:`Connection.proceed` called by the polling thread."""
 
-    def hold(self, connection: Connection, sent: bytes) -> bool:
-        """Whether :meth:`Connection.send_last` is called with ``sent`` in a moment, together with others."""
-
     def closing(self, connection: Connection) -> None:
         """It is about to be closed; its descriptor is its own still. May be called from any thread."""
 
@@ -239,11 +236,10 @@ class Connection:
             # The client would take it for the first of two answers.
             self._last = True
         sent = reply.head(status, headers, length)
-        if body and not head_only and not reply.bodiless(status):
+        if length and not head_only:
             sent += body
         try:
-            if not self.keeper.hold(self, sent):
-                self.send_last(sent)
+            self.send_last(sent)
         except BaseException:
             # A script's interruption that strikes late: whatever of the answer is out, nothing may follow it.
             self.close()
@@ -289,14 +285,15 @@ class Connection:
                 count = 0
             except OSError:
                 count, self._last = len(sent), True
-            self._rest = rest = memoryview(sent)[count:]
-            if rest:
+            whole = count == len(sent)
+            if not whole:
+                self._rest = memoryview(sent)[count:]
                 self._await()
-        # Not what it is by now: the polling thread may have sent it, and begun the next request.
-        if rest:
-            self.keeper.resume(self)
-        else:
+        # Not what is left by now: the polling thread may have sent it, and begun the next request.
+        if whole:
             self._answered()
+        else:
+            self.keeper.resume(self)
 
     def finish(self, sent: bytes, *, whole: bool = True) -> None:
         """Send the end of an answer in pieces; a broken one ends with its connection."""

@@ -75,9 +75,6 @@ class Door:
     def resume(self, connection: Connection) -> None:  # noqa: D102
         self._loop.resume(connection)
 
-    def hold(self, connection: Connection, sent: bytes) -> bool:  # noqa: D102
-        return self._loop.hold(connection, sent)
-
     def closing(self, connection: Connection) -> None:  # noqa: D102
         self._loop.leave(connection.sock.fileno(), connection)
 

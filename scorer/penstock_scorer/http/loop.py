@@ -36,8 +36,7 @@ _LEAST_BETWEEN_S = 0.1
 """Between two looks at what is due."""
 _MOST_CONNECTIONS = 16384
 _MOST_HELD = 8
-_MOST_HELD_BYTES = 16384
-"""Answers that are held back to be sent together, and the bytes of each."""
+"""Answers that are held back to be sent together."""
 _QUICK_S = 0.0003
 """What a request may take, for the answers before the next to be held back."""
 _PAUSE_S = 0.1
@@ -66,7 +65,7 @@ class Loop:
         """When something may be due; nothing is before."""
         self._paused_until = 0.0
         self._polling = False
-        self._held: deque[tuple[Connection, bytes]] = deque()
+        self._held: deque[Callable[[], None]] = deque()
         self._holder = 0
         """The thread whose answers are held back; 0: none."""
         self._began = 0.0
@@ -95,9 +94,10 @@ class Loop:
     def turn(self, *, more: bool) -> None:
         """The calling thread begins with a request; ``more``: others wait behind it.
 
-        While one takes no longer than a moment, answers are held back until a few are there, or none waits: sending
-        them one by one wakes their clients one by one, and costs as much again. Should the next one take long after
-        all, :meth:`poll` sends what is held, and another thread calls that.
+        While one takes no longer than a moment, answers are held back until a few are there, or none waits: writing
+        and sending them one by one, in between what the script does, wakes their clients one by one, and finds nothing
+        of its own in the processor's caches. Should the next one take long after all, :meth:`poll` sends what is held,
+        and another thread calls that.
         """
         now = self._clock()
         self._ended(now)
@@ -106,11 +106,14 @@ class Loop:
             self.release()
         self._holder = threading.get_ident() if self._quick and (more or self._held) else 0
 
-    def hold(self, connection: Connection, sent: bytes) -> bool:
-        """Whether this answer is held back. Not while another thread waits in :meth:`poll`: it would not be seen."""
-        if self._holder != threading.get_ident() or self._polling or len(sent) > _MOST_HELD_BYTES:
+    def hold(self, send: Callable[[], None]) -> bool:
+        """Whether ``send`` will be called in a moment, by any thread, together with others.
+
+        Not while another thread waits in :meth:`poll`: it would not be seen.
+        """
+        if self._holder != threading.get_ident() or self._polling:
             return False
-        self._held.append((connection, sent))
+        self._held.append(send)
         # It may have begun meanwhile, and have looked before.
         self._rouse()
         return True
@@ -120,14 +123,10 @@ class Loop:
         self._holder = 0
         while self._held:
             try:
-                connection, sent = self._held.popleft()
+                send = self._held.popleft()
             except IndexError:
                 return
-            try:
-                connection.send_last(sent)
-            except Exception:  # noqa: BLE001 - as in _try
-                _log.exception("A fault in the scorer")
-                connection.close()
+            self._try(send)
 
     def poll(self, timeout: float | None) -> None:
         """Wait for something to happen, at most ``timeout`` seconds (None: as long as it takes), and deal with it."""

@@ -58,9 +58,6 @@ class Wire:
     def resume(self, connection: Connection) -> None:
         self._resumed.append(connection)
 
-    def hold(self, connection: Connection, sent: bytes) -> bool:
-        return False
-
     def closing(self, connection: Connection) -> None:
         assert connection.sock.fileno() >= 0
 
