@@ -16,7 +16,7 @@ from penstock_scorer.http.head import Head
 
 _VARYING = re.compile(
     rb"(\r\n(?i:content-length|authorization|x-request-id|x-ms-request-id|x-ms-client-request-id|traceid|traceparent"
-    rb"|tracestate|x-envoy-expected-rq-timeout-ms): )([ -~]+)(?=\r\n[^ \t])"
+    rb"|tracestate|x-envoy-expected-rq-timeout-ms|x-forwarded-for|x-envoy-external-address): )([ -~]+)(?=\r\n[^ \t])"
 )
 _END = b"\r\n\r\n"
 _LONGEST = 4096
