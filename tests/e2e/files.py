@@ -41,6 +41,7 @@ def deployment_yaml(
     instances: int = 1,
     variables: Mapping[str, str] | None = None,
     concurrent: int = 50,
+    timeout_ms: int = 30000,
 ) -> Path:
     """A deployment whose ``score.py`` is ``score``, in a folder of its own below ``folder``."""
     own = folder / endpoint / name
@@ -59,7 +60,7 @@ environment:
   conda_file: conda.yml
 instance_count: {instances}
 request_settings:
-  request_timeout_ms: 30000
+  request_timeout_ms: {timeout_ms}
   max_concurrent_requests_per_instance: {concurrent}
   max_queue_wait_ms: 10000
 """

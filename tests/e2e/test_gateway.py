@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 
-from tests.e2e.files import serve
+from tests.e2e.files import deployment_yaml, endpoint_yaml, serve
 from tests.e2e.load import Load, aim
 from tests.e2e.platform import Platform
 
@@ -37,6 +38,39 @@ def test_config_and_restart_under_load(platform: Platform, tmp_path: Path) -> No
     assert "predecessor still finishes" in refused.stderr
     platform.until(lambda: [process.pid for process in envoys(platform)] == [done["pid"]], 60)
     assert platform.score("kept", {}, key=key).status == 200
+
+
+IN_TURN = """\
+import os, time
+
+def init():
+    pass
+
+def run(data):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(data)
+    time.sleep(2.5 if data == "0" else 0)
+    return data
+"""
+
+
+def test_work_whose_caller_the_gateway_gave_up_is_not_started(platform: Platform, tmp_path: Path) -> None:
+    """One at a time, and the first takes longer than any caller is kept waiting."""
+    notes = tmp_path / "notes"
+    platform.cli("online-endpoint", "create", "-f", endpoint_yaml(tmp_path, "late"))
+    path = deployment_yaml(
+        tmp_path, "late", "blue", score=IN_TURN, variables={"NOTES": str(notes)}, concurrent=1, timeout_ms=1000
+    )
+    platform.cli("online-deployment", "create", "-f", path, "--all-traffic")
+    key = platform.key("late")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(platform.score, "late", 0, key=key)
+        platform.until(notes.exists)
+        assert platform.score("late", 1, key=key).status == 408
+        assert first.result().status != 200
+    # Whatever was to run has begun before this one is answered.
+    platform.until(lambda: platform.score("late", 9, key=key).status == 200)
+    assert notes.read_text() == "09"
 
 
 def test_a_regenerated_key_is_refused_within_a_second_and_the_other_serves_on(
