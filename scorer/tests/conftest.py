@@ -93,6 +93,9 @@ class FakeRequest:
     def unwatch(self) -> None:
         self.gone = None
 
+    def hold(self, send: Callable[[], None]) -> bool:
+        return False
+
     def cut(self) -> None:
         self.cuts += 1
 

@@ -15,10 +15,7 @@ import threading
 import time
 from collections import deque
 from queue import Empty
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 _MOMENT_S = 0.01
@@ -43,9 +40,6 @@ class Poller(Protocol):
 
         What it answers meanwhile may be held back until it calls this again, or polls.
         """
-
-    def hold(self, send: Callable[[], None]) -> bool:
-        """Whether ``send``, which sends an answer, will be called in a moment, by any thread."""
 
     def release(self) -> None:
         """Hold nothing back any more."""
@@ -108,10 +102,6 @@ class Inbox(Generic[T]):
             self._asleep = False
             self._roused.set()
         return item
-
-    def hold(self, send: Callable[[], None]) -> bool:
-        """Whether ``send``, which sends an answer, will be called in a moment, by any thread; else call it yourself."""
-        return self._poller is not None and self._poller.hold(send)
 
     def qsize(self) -> int:
         """How many wait."""

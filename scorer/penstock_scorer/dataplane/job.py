@@ -45,6 +45,9 @@ class Exchange(Protocol):
     def unwatch(self) -> None:
         """End :meth:`watch`."""
 
+    def hold(self, send: Callable[[], None]) -> bool:
+        """Whether ``send``, which responds, will be called in a moment, by any thread, together with others."""
+
     def cut(self) -> None:
         """Have nobody wait for an answer that has not gone out by now: whoever had it was interrupted."""
 
@@ -96,6 +99,7 @@ class Job:
         "exchange",
         "expires",
         "headers",
+        "held",
         "inputs",
         "lane",
         "method",
@@ -146,6 +150,8 @@ class Job:
         """Tensors for ``infer``; None: the task or the body is for ``run``."""
         self.encode: Callable[[Any], tuple[Headers, bytes]] | None = None
         """With ``inputs`` or ``task``: writes what the script returned, on the slot's thread."""
+        self.held = False
+        """Whether its answer is held back, for others to send."""
         self._startable: list[Any] = [None]
         self._unanswered: list[Any] = [None]
 

@@ -27,9 +27,6 @@ _MOST_HELD_BYTES = 16384
 """The body of an answer that may be held back."""
 _JSON = [answers.CONTENT_JSON]
 
-Hold = Callable[[Callable[[], None]], bool]
-"""Whether what sends an answer will be called in a moment; else whoever asks calls it."""
-
 
 class Seat:
     """Who speaks: the counters of a thread, and how it gives a place free before it answers."""
@@ -47,13 +44,11 @@ class Replies:
     Args:
         timeout_ms: The scoring timeout, for the sentence that names it.
         clock: Seconds, monotonic, the one of ``Job.received``.
-        hold: Whether it calls what sends an answer in a moment, together with others; None: no answer is held back.
     """
 
-    def __init__(self, timeout_ms: int, clock: Callable[[], float], hold: Hold | None = None) -> None:
+    def __init__(self, timeout_ms: int, clock: Callable[[], float]) -> None:
         self._timeout_ms = timeout_ms
         self._clock = clock
-        self._hold = hold or _never
 
     def result(self, job: Job, seat: Seat, result: Any, seconds: float) -> None:
         """Send what ``run`` returned after ``seconds``, unless it is a stream."""
@@ -144,7 +139,9 @@ class Replies:
         if job.take_answer():
             vacate(job, seat)
             send = partial(_send, job, headers, body, seconds)
-            if len(body) > _MOST_HELD_BYTES or not self._hold(send):
+            if len(body) <= _MOST_HELD_BYTES:
+                job.held = job.exchange.hold(send)
+            if not job.held:
                 send()
             # Here, held back or not: it may be another thread that sends it, and a lane has one writer.
             seat.lane.answered(200, self._clock() - job.received)
@@ -193,10 +190,6 @@ def response_headers(job: Job, response: Any, seconds: float) -> Headers:
         headers = [header for header in headers if header[0] != answers.FAILED]
         headers.append((answers.FAILED, "True"))
     return [*headers, ("x-ms-run-fn-exec-ms", f"{seconds * 1000:.3f}"), *job.tail]
-
-
-def _never(_send: Callable[[], None]) -> bool:
-    return False
 
 
 def vacate(job: Job, seat: Seat) -> None:

@@ -22,7 +22,7 @@ from penstock_scorer.dataplane.executor import Executor
 from penstock_scorer.dataplane.job import Job
 from penstock_scorer.dataplane.limits import Handlers, Limits, ScoringTimeoutError
 from penstock_scorer.dataplane.merged import Merged, batched_call
-from penstock_scorer.dataplane.replies import Hold, Replies, Seat, request_id
+from penstock_scorer.dataplane.replies import Replies, Seat, request_id
 from penstock_scorer.telemetry import serving
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Lane
 
@@ -47,7 +47,6 @@ class Scoring:
         infer: The script's ``infer``, if it has one.
         loop: The event loop that an ``async def init`` ran on; an ``async def run`` stays on it.
         queue: What jobs of a blocking script wait in; None: a plain one.
-        hold: As of :class:`~penstock_scorer.dataplane.replies.Replies`.
     """
 
     def __init__(  # noqa: PLR0917 - made once
@@ -60,13 +59,12 @@ class Scoring:
         infer: Callable[[dict[str, Any]], Any] | None = None,
         loop: AbstractEventLoop | None = None,
         queue: Source[Job] | None = None,
-        hold: Hold | None = None,
     ) -> None:
         self._signature = signature
         self._timeout_ms = round(limits.timeout * 1000)
         self._leave = leave
         self._clock = clock
-        self._replies = Replies(self._timeout_ms, clock, hold)
+        self._replies = Replies(self._timeout_ms, clock)
         self._caller = Caller(signature, infer, self._replies, clock)
         front, watch, *slots = lanes
         self._front = Seat(front, _nothing)
@@ -119,8 +117,9 @@ class Scoring:
             _log.error("Encountered Exception: %s", traceback.format_exc())
             for job in jobs:
                 self._replies.timed_out(job, seat)
-                # It may have struck between the claim of an answer and its sending.
-                job.exchange.cut()
+                if not job.held:
+                    # It may have struck between the claim of an answer and its sending.
+                    job.exchange.cut()
         except SystemExit as error:
             for job in jobs:
                 if not job.answered:

@@ -153,6 +153,10 @@ class _Exchange:
     def unwatch(self) -> None:
         """Nobody leaves."""
 
+    def hold(self, _send: Callable[[], None]) -> bool:
+        """There are no others."""
+        return False
+
     def cut(self) -> None:
         """Nobody waits."""
 

@@ -81,6 +81,10 @@ class _Exchange:
         """End :meth:`watch`."""
         self._call.watch(None)
 
+    def hold(self, _send: Callable[[], None]) -> bool:
+        """It is not: gRPC sends on threads of its own."""
+        return False
+
     def cut(self) -> None:
         """There is nothing to do: gRPC has deadlines, and ends calls that nobody holds any more."""
 

@@ -16,6 +16,8 @@ from penstock_scorer.http.chunks import Chunks
 from penstock_scorer.http.parser import Parser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock_scorer.dataplane.job import Headers, Sink
     from penstock_scorer.http.request import Request
 
@@ -50,6 +52,9 @@ class Keeper(Protocol):
 
     def resume(self, connection: Connection) -> None:
         """Have :meth:`Connection.proceed` called by the polling thread."""
+
+    def hold(self, send: Callable[[], None]) -> bool:
+        """Whether ``send`` will be called in a moment, by any thread, together with others."""
 
     def closing(self, connection: Connection) -> None:
         """It is about to be closed; its descriptor is its own still. May be called from any thread."""
@@ -225,21 +230,19 @@ class Connection:
         """Send a whole answer; nothing where it has been sent, or its client has left."""
         if request is not self._current:
             return
-        if self._closes(request, headers):
-            headers = _with_close(headers)
-        elif request.version == "1.0":
-            headers = [*headers, _KEEP]
-        head_only = request.method == "HEAD"
-        # What a GET's answer would have been long is not known where there is none.
-        length = "" if head_only and not body else reply.framing(status, len(body))
-        if status < _FINAL:
-            # The client would take it for the first of two answers.
-            self._last = True
-        sent = reply.head(status, headers, length)
-        if length and not head_only:
-            sent += body
         try:
-            self.send_last(sent)
+            if self._closes(request, headers):
+                headers = _with_close(headers)
+            elif request.version == "1.0":
+                headers = [*headers, _KEEP]
+            head_only = request.method == "HEAD"
+            # What a GET's answer would have been long is not known where there is none.
+            length = "" if head_only and not body else reply.framing(status, len(body))
+            if status < _FINAL:
+                # The client would take it for the first of two answers.
+                self._last = True
+            sent = reply.head(status, headers, length)
+            self.send_last(sent + body if length and not head_only else sent)
         except BaseException:
             # A script's interruption that strikes late: whatever of the answer is out, nothing may follow it.
             self.close()

@@ -75,6 +75,9 @@ class Door:
     def resume(self, connection: Connection) -> None:  # noqa: D102
         self._loop.resume(connection)
 
+    def hold(self, send: Callable[[], None]) -> bool:  # noqa: D102
+        return self._loop.hold(send)
+
     def closing(self, connection: Connection) -> None:  # noqa: D102
         self._loop.leave(connection.sock.fileno(), connection)
 

@@ -25,6 +25,8 @@ _MOST = 256
 _MOST_DIGITS = 18
 _CHANGING = frozenset({"transfer-encoding", "upgrade", "expect", "trailer"})
 """A head with one of these means more than itself."""
+_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"})
+"""Not kept: heads where one of these is a part of what is looked up, or with a query, where clients put such things."""
 
 
 class _Familiar:
@@ -75,10 +77,12 @@ def remember(received: bytes, head: Head) -> None:
     order = [name for name, _ in head.fields]
     if [order.count(name) for name in names] != [1] * len(names) or values != [head.first[name] for name in names]:
         return
+    if head.query or not _SECRET.isdisjoint(set(order).difference(names)):
+        return
     places = [order.index(name) for name in names]
     fields, first = head.fields.copy(), head.first.copy()
     for name, place in zip(names, places, strict=True):
-        # A credential is not kept.
+        # What they were this time is nobody's business.
         first[name] = ""
         fields[place] = (name, "")
     if len(_familiar) >= _MOST:

@@ -125,6 +125,10 @@ class Request:
         if leaving is not None:
             leaving.cancel()
 
+    def hold(self, _send: Callable[[], None]) -> bool:
+        """It is not: granian sends on threads of its own."""
+        return False
+
     def cut(self) -> None:
         """There is nothing to do: granian ends what nobody holds any more."""
 

@@ -101,9 +101,10 @@ class Loop:
         """
         now = self._clock()
         self._ended(now)
-        self._began = now
         if self._held and (not self._quick or len(self._held) >= _MOST_HELD):
             self.release()
+            now = self._clock()
+        self._began = now
         self._holder = threading.get_ident() if self._quick and (more or self._held) else 0
 
     def hold(self, send: Callable[[], None]) -> bool:

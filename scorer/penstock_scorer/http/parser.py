@@ -28,7 +28,7 @@ _MOST_NAMES = 512
 _LONGEST_NAME = 64
 _names: dict[bytes, str] = {}
 _MOST_STRANGE = 8
-"""Requests in a row with unfamiliar heads; then a connection's are not looked up any more."""
+"""Whole requests in a row with unfamiliar heads; then a connection's are not looked up any more."""
 
 
 class _TooLargeError(Exception):
@@ -71,14 +71,16 @@ class Parser:
         """Whether what it says is known already."""
         self._upgrades: Request | None = None
         """Whose client asks for another protocol."""
+        self._fresh = True
+        """Whether llhttp expects a request, and nothing of it is here."""
         self._strange = 0
-        """Requests since one had a familiar head."""
+        """Requests since one had a familiar head, of those that came whole."""
         self._head: Head | None = None
         """Of the request that came last."""
 
     def feed(self, received: bytes) -> None:
         """Go on with these bytes."""
-        if self._strange > _MOST_STRANGE or not self._between() or self._unheard:
+        if not self._fresh or self._strange > _MOST_STRANGE or self._unheard:
             self._parse(received)
             return
         found = familiar.recognise(received)
@@ -86,13 +88,13 @@ class Parser:
             self._strange = 0
             self._begin(Request(self._connection, *found))
             return
-        self._strange += 1
         head = self._parse(received)
-        if head is not None and self._between() and not self.broken:
+        if head is not None:
+            self._strange += 1
             familiar.remember(received, head)
 
     def _parse(self, received: bytes) -> Head | None:
-        """Have llhttp read it; the head of the last request that began in it."""
+        """Have llhttp read it; the head of the last request in it, where it ends with a whole one."""
         self._head, self._heard, size = None, False, len(received)
         try:
             while received:
@@ -115,7 +117,7 @@ class Parser:
             # It is told so itself, now or when it begins.
             reading, self.reading, self.refusal = self.reading, None, 0
             reading.lose()
-        return self._head
+        return self._head if self._fresh and not self.broken else None
 
     def release(self) -> None:
         """Nothing more is fed: let go of what refers back here, which would have to wait for the garbage collector."""
@@ -127,6 +129,7 @@ class Parser:
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._fresh = False
         if self._muted:
             return
         self.begun = True
@@ -158,9 +161,6 @@ class Parser:
         method, version = llhttp.get_method().decode("latin-1"), llhttp.get_http_version()
         keep = llhttp.should_keep_alive()
         self._head = head = Head.judged(method, self._target, self._fields, version, keep=keep)
-        if not keep:
-            # llhttp is to see, and refuse, what follows.
-            self._strange = _MOST_STRANGE + 1
         request = Request(self._connection, head)
         if llhttp.should_upgrade():
             if method == "CONNECT":
@@ -183,16 +183,14 @@ class Parser:
         """All of it is here."""
         if self._upgrades is not None:
             return  # llhttp takes what follows for the other protocol; it does not know that there is a body
+        # Otherwise it is to see, and refuse, what follows.
+        self._fresh = self._llhttp.should_keep_alive()
         self._heard = True
         request, self.reading = self.reading, None
         if request is not None:
             request.ended()
 
     # ------------------------------------------------------------------ helpers
-
-    def _between(self) -> bool:
-        """Whether no part of a request is here but whole ones."""
-        return not self.begun and self.reading is None
 
     def _misunderstand(self, error: httptools.HttpParserError) -> None:
         """What was read is not a request; a fault of our own passes."""

@@ -98,6 +98,10 @@ class Request:
         """End :meth:`watch`."""
         self._gone = None
 
+    def hold(self, send: Callable[[], None]) -> bool:
+        """Whether ``send`` will be called in a moment, by any thread, together with others."""
+        return self._connection.keeper.hold(send)
+
     def cut(self) -> None:
         """End the connection if the answer has not gone out."""
         self._connection.cut(self)

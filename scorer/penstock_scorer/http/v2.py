@@ -167,6 +167,10 @@ class _Exchange:
         """The request's own."""
         self._request.unwatch()
 
+    def hold(self, send: Callable[[], None]) -> bool:
+        """The request's own."""
+        return self._request.hold(send)
+
     def cut(self) -> None:
         """The request's own."""
         self._request.cut()

@@ -156,10 +156,7 @@ class _Worker:
         limits = _limits(settings, script, place.index)
         # One slot alone can look after the transport while it has nothing to run.
         inbox: Inbox[Job] | None = Inbox() if len(limits.shares) == 1 and not script.run.awaited else None
-        hold = inbox.hold if inbox is not None else None
-        scoring = Scoring(
-            script.run, limits, lanes, self._leave, infer=script.merged_infer, loop=loop, queue=inbox, hold=hold
-        )
+        scoring = Scoring(script.run, limits, lanes, self._leave, infer=script.merged_infer, loop=loop, queue=inbox)
         front = _front(place, script, scoring, lanes[0], served)
         listeners = _http(place, front, _front(place, script, scoring, http2_lane, served), inbox)
         if settings.grpc_addresses:

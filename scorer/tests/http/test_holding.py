@@ -37,10 +37,10 @@ def elsewhere(what: Callable[[], object]) -> None:
     thread.join()
 
 
-def answer(holder: Loop | Inbox[Request], request: Request, body: bytes = b"") -> None:
+def answer(request: Request, body: bytes = b"") -> None:
     """As a slot does, on the calling thread."""
     send = partial(request.respond, 200, [], body)
-    if not holder.hold(send):
+    if not request.hold(send):
         send()
 
 
@@ -71,9 +71,9 @@ class TestHolding:
         return found
 
     def test_until_nobody_waits(self, place, held):
-        answer(place.loop, held[0])
+        answer(held[0])
         place.loop.turn(more=False)
-        answer(place.loop, held[1])
+        answer(held[1])
         assert self.heard(place) == [False, False, False]
         place.loop.poll(0)
         assert self.heard(place) == [True, True, False]
@@ -83,29 +83,29 @@ class TestHolding:
         for number, heard in enumerate((False, False, True)):
             place.loop.turn(more=True)
             assert self.heard(place) == [heard, heard, False]
-            answer(place.loop, held[number])
+            answer(held[number])
 
     def test_until_one_takes_long(self, place, held):
-        answer(place.loop, held[0])
+        answer(held[0])
         place.now += 0.01
         place.loop.turn(more=True)
         assert self.heard(place) == [True, False, False]
-        answer(place.loop, held[1])
+        answer(held[1])
         assert self.heard(place) == [True, True, False]
 
     def test_until_another_thread_polls(self, place, held):
-        answer(place.loop, held[0])
+        answer(held[0])
         elsewhere(lambda: place.loop.poll(0))
         assert self.heard(place) == [True, False, False]
 
     def test_no_more_at_the_end(self, place, held):
-        answer(place.loop, held[0])
+        answer(held[0])
         place.loop.release()
-        answer(place.loop, held[1])
+        answer(held[1])
         assert self.heard(place) == [True, True, False]
 
     def test_not_another_threads(self, place, held):
-        elsewhere(lambda: answer(place.loop, held[1]))
+        elsewhere(lambda: answer(held[1]))
         assert self.heard(place) == [False, True, False]
 
     def test_not_while_another_thread_waits_for_something_to_happen(self, place, held):
@@ -121,7 +121,7 @@ class TestHolding:
         try:
             until(lambda: place.loop._polling)
             place.loop.turn(more=True)
-            answer(place.loop, held[0])
+            answer(held[0])
             assert answers(place.clients[0]) == [200]
         finally:
             ends.set()
@@ -135,7 +135,7 @@ class TestHolding:
                 place.loop._polling = True
 
         place.loop._held = Late()
-        answer(place.loop, held[0])
+        answer(held[0])
         place.loop._polling = False
         assert not place.quiet
         place.loop.poll(None)
@@ -145,7 +145,7 @@ class TestHolding:
         """Another thread looks whether something is held, then holds this one's answer back, then the other waits."""
         place.loop.release()
         place.loop.turn(more=True)
-        place.loop._calls.append(lambda: answer(place.loop, held[0]))
+        place.loop._calls.append(lambda: answer(held[0]))
         monkeypatch.setattr(place.loop, "_holder", threading.get_ident())
         monkeypatch.setattr(place.loop, "release", lambda: None)
         alarm = threading.Timer(5, lambda: place.clients[2].send(b"late"))
@@ -158,10 +158,10 @@ class TestHolding:
         assert self.heard(place) == [True, False, False]
 
     def test_a_client_that_leaves_meanwhile(self, place, held):
-        answer(place.loop, held[0])
+        answer(held[0])
         place.clients[0].close()
         place.turn()
-        answer(place.loop, held[1])
+        answer(held[1])
         place.turn()
         assert answers(place.clients[1]) == [200]
         assert place.quiet
@@ -169,24 +169,25 @@ class TestHolding:
 
     def test_draining_awaits_them(self, place, held):
         done = []
-        answer(place.loop, held[0])
+        answer(held[0])
         place.door.drain(lambda: done.append(1))
         for request in held[1:]:
-            answer(place.loop, request)
+            answer(request)
         assert self.heard(place)[0] is False
         place.turn()
         assert [answers(client) for client in place.clients] == [[200]] * 3
         assert done == [1]
 
+    @pytest.mark.parametrize("where", ["send_last", "_closes"])
     @pytest.mark.parametrize("fault", [OSError, ValueError])
-    def test_a_fault_harms_nobody_else(self, place, held, monkeypatch, fault):
-        def fail(_sent):
+    def test_a_fault_harms_nobody_else(self, place, held, monkeypatch, fault, where):
+        def fail(*_):
             raise fault
 
-        answer(place.loop, held[0])
+        answer(held[0])
         place.loop.turn(more=True)
-        answer(place.loop, held[1])
-        monkeypatch.setattr(held[0]._connection, "send_last", fail)
+        answer(held[1])
+        monkeypatch.setattr(held[0]._connection, where, fail)
         place.loop.release()
         assert ended(place.clients[0])
         assert answers(place.clients[1]) == [200]
@@ -218,7 +219,7 @@ class Course:
     def respond(self, which: int) -> None:
         if self.begun:
             request = self.begun.pop(which % len(self.begun))
-            answer(self.place.loop, request, request.path.encode())
+            answer(request, request.path.encode())
 
     def respond_elsewhere(self, which: int) -> None:
         elsewhere(lambda: self.respond(which))
@@ -292,7 +293,7 @@ def test_nothing_is_lost_between_the_slots_thread_and_its_deputy(place):
             count += 1
             if count % 50 == 0:
                 threading.Event().wait(0.03)
-            answer(inbox, request, request.path.encode())
+            answer(request, request.path.encode())
 
     def ask(client: socket.socket, number: int) -> None:
         for index in range(150):

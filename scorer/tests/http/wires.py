@@ -58,6 +58,9 @@ class Wire:
     def resume(self, connection: Connection) -> None:
         self._resumed.append(connection)
 
+    def hold(self, send: Callable[[], None]) -> bool:
+        return False
+
     def closing(self, connection: Connection) -> None:
         assert connection.sock.fileno() >= 0
 
