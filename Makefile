@@ -7,8 +7,9 @@ UV_VERSION := 0.13.8
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# Two at a time; the tests of one file share its fixtures (a whole platform, for some) and stay together.
-SPREAD := -n 2 --dist loadfile
+# Three at a time, as much of their time is waiting. The tests of one file share its fixtures (a whole platform, for
+# some) and stay together.
+SPREAD := -n 3 --dist loadfile
 
 .PHONY: help
 help: ## List the tasks
