@@ -11,7 +11,7 @@ from penstock_scorer.batching.policy import BatchPolicy
 from penstock_scorer.contract.inputs import InputMode, Parameter
 from penstock_scorer.contract.signature import RunSignature
 from penstock_scorer.dataplane.job import Job
-from penstock_scorer.dataplane.limits import Limits
+from penstock_scorer.dataplane.limits import Limits, ScoringTimeoutError
 from penstock_scorer.dataplane.scoring import Scoring
 from penstock_scorer.telemetry.metrics import ErrorKind, Histogram, Metrics
 
@@ -211,3 +211,25 @@ def test_infer_whose_outputs_cannot_be_written_is_an_internal_error() -> None:
     bench.work()
     assert request.status == 500
     assert bench.metrics.totals().kinds[ErrorKind.SERIALIZATION] == 1
+
+
+def test_an_answer_that_is_held_back_is_not_cut_with_the_rest_of_its_batch():
+    """Another thread may be sending it just then."""
+
+    def infer(inputs: Any) -> Any:
+        if inputs["x"].dtype == np.int64:
+            raise ScoringTimeoutError
+        return inputs
+
+    held = []
+    bench = Bench(lambda data: data, infer=infer)
+    (quick, kept), (late, lost) = bench.job("quick"), bench.job("late")
+    kept.hold = lambda send: not held.append(send)
+    for job, kind in ((quick, np.float64), (late, np.int64)):
+        job.inputs, job.encode = {"x": np.zeros((1, 1), kind)}, lambda _: ([], b"kept")
+        bench.scoring.submit(job)
+    bench.work()
+    for send in held:
+        send()
+    assert (kept.status, kept.answer, kept.cuts) == (200, b"kept", 0)
+    assert (lost.status, lost.cuts) == (500, 1)

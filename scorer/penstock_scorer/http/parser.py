@@ -28,7 +28,7 @@ _MOST_NAMES = 512
 _LONGEST_NAME = 64
 _names: dict[bytes, str] = {}
 _MOST_STRANGE = 8
-"""Whole requests in a row with unfamiliar heads; then a connection's are not looked up any more."""
+"""Whole requests in a row with unfamiliar heads; with one more, a connection's are not looked up any longer."""
 
 
 class _TooLargeError(Exception):

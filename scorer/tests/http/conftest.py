@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,8 @@ def place() -> Iterator[Place]:
 def wire() -> Iterator[Callable[..., Wire]]:
     made: list[Wire] = []
 
-    def make(*arguments: object, **options: object) -> Wire:
-        made.append(Wire(*arguments, **options))  # type: ignore[arg-type]
+    def make(*arguments: Any, **options: Any) -> Wire:
+        made.append(Wire(*arguments, **options))
         return made[-1]
 
     yield make

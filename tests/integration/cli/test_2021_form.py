@@ -30,7 +30,9 @@ def test_one_file_makes_endpoint_deployments_and_traffic(cli: Cli, made: Ran) ->
     assert made.err.startswith("note: endpoint-2021.yml: kept to be shown again")
 
 
-def test_a_failing_deployment_leaves_nothing(cli: Cli, project: Path, platform: FakePlatform) -> None:
+def test_a_failing_deployment_leaves_nothing(
+    cli: Cli, project: Path, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failure = status_of(code_pb2.ABORTED, "InitFailed", "init() failed", detail="Traceback")
     original = platform.operation
 
@@ -39,7 +41,7 @@ def test_a_failing_deployment_leaves_nothing(cli: Cli, project: Path, platform: 
             platform.fail.append(failure)
         return original(target, verb, *rest)
 
-    platform.operation = operation  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(platform, "operation", operation)
     ran = cli("endpoint", "create", "-f", "endpoint-2021.yml")
     assert (ran.code, ran.out) == (1, "")
     assert "error: init() failed\n" in ran.err
